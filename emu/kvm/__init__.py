@@ -1,0 +1,1 @@
+"""The modelled kernel: a module for each kernel file, functions under the kernel's names."""

@@ -1,0 +1,37 @@
+"""arch/arm64/kvm/handle_exit.c: why the guest stopped, and who deals with it."""
+
+from typing import assert_never
+
+from emu.abi import Errno, ExitReason
+from emu.guest import ArmException
+from emu.kvm.mmu import Mmu
+from emu.kvm.state import Vcpu
+
+
+class HandleExit(Mmu):
+    """Dispatch of a guest exit."""
+
+    def handle_exit(self, vcpu: Vcpu, exception: ArmException) -> int:
+        """Negative errno, 0 to leave, 1 to resume."""
+        match exception:
+            case ArmException.TRAP:
+                return self.handle_trap_exceptions(vcpu)
+            case ArmException.IRQ | ArmException.EL1_SERROR:
+                return 1
+            case ArmException.HYP_GONE:
+                vcpu.run.exit_reason = ExitReason.FAIL_ENTRY
+                return 0
+            case ArmException.ILLEGAL_RETURN:
+                vcpu.run.exit_reason = ExitReason.FAIL_ENTRY
+                return -Errno.EINVAL
+            case ArmException.UNKNOWN:
+                vcpu.run.exit_reason = ExitReason.INTERNAL_ERROR
+                return 0
+        assert_never(exception)
+
+    def handle_trap_exceptions(self, vcpu: Vcpu) -> int:
+        """The only traps that a case's guest takes are instruction and data aborts.
+
+        A data abort from the same level (VNCR) would branch to kvm_handle_vncr_abort() here.
+        """
+        return self.kvm_handle_guest_abort(vcpu)

@@ -1,0 +1,50 @@
+"""arch/arm64/kvm/inject_fault.c: exceptions that KVM queues for the guest.
+
+The guest of a case runs at EL1 with SError unmasked, so each is taken at the next entry at the
+latest; the model takes it at once, which no caller can tell apart.
+"""
+
+from emu.kvm.pgtable import Pgtable
+from emu.kvm.state import Vcpu
+from emu.syndrome import (
+    EC_DABT_CUR,
+    EC_IABT_CUR,
+    EC_SERROR,
+    EC_SHIFT,
+    FSC_ADDRESS_SIZE,
+    FSC_EXCL_ATOMIC,
+    FSC_SEA,
+    IL,
+    is_iabt,
+)
+
+
+class InjectFault(Pgtable):
+    """Aborts and SErrors as the guest's EL1 sees them."""
+
+    def _inject_abort(self, vcpu: Vcpu, *, iabt: bool, fsc: int) -> None:
+        ec = EC_IABT_CUR if iabt else EC_DABT_CUR
+        vcpu.guest.take_exception(ec << EC_SHIFT | IL | fsc)
+
+    def kvm_inject_sea(self, vcpu: Vcpu, *, iabt: bool) -> int:
+        """A synchronous external abort; always 1."""
+        self._inject_abort(vcpu, iabt=iabt, fsc=FSC_SEA)
+        return 1
+
+    def kvm_inject_size_fault(self, vcpu: Vcpu) -> None:
+        """A level-0 address size fault, of the kind that the abort was."""
+        self._inject_abort(vcpu, iabt=is_iabt(vcpu.fault.esr), fsc=FSC_ADDRESS_SIZE)
+
+    def kvm_inject_dabt_excl_atomic(self, vcpu: Vcpu) -> int:
+        """An unsupported exclusive or atomic access; always 1."""
+        self._inject_abort(vcpu, iabt=False, fsc=FSC_EXCL_ATOMIC)
+        return 1
+
+    def kvm_inject_serror(self, vcpu: Vcpu) -> int:
+        """A virtual SError; always 1."""
+        vcpu.guest.take_exception(EC_SERROR << EC_SHIFT | IL)
+        return 1
+
+    def kvm_incr_pc(self, vcpu: Vcpu) -> None:
+        """Step over the instruction that was emulated (arch/arm64/include/asm/kvm_emulate.h)."""
+        vcpu.guest.advance()

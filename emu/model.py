@@ -1,0 +1,83 @@
+"""The model machine: Unicorn runs the guest, a modelled kernel serves its faults."""
+
+from emu.abi import STAMP_GPA, STAMP_SIZE, Errno, ExitReason
+from emu.case import Case, Run, RunFlag, VcpuState
+from emu.cpu import Cpu
+from emu.guest import GuestContext, StuckError
+from emu.kvm.kvm_main import Kernel
+from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, KvmRun, Vcpu
+from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.vmm import Vmm, harness_memory
+
+
+class Model:
+    """One emulated CPU, used for one case after another. A process needs one."""
+
+    def __init__(self) -> None:
+        self.cpu = Cpu()
+        self._harness = harness_memory()
+
+    def run(self, case: Case, kernel: Kernel) -> Outcomes:
+        """Play ``case`` on a fresh VM of ``kernel``. The same case gives the same outcomes."""
+        vcpu = self.boot(case)
+        vmm = Vmm(kernel, vcpu)
+        runs: list[RunOutcome] = []
+        refusals: list[Refusal] = []
+        for index, step in enumerate(case.steps):
+            if type(step) is Run:
+                runs.append(self.kvm_run(kernel, vcpu, index, step.flags))
+            elif errno := vmm.do(index, step):
+                refusals.append(Refusal(index, -errno))
+        return Outcomes(tuple(runs), tuple(refusals))
+
+    def boot(self, case: Case) -> Vcpu:
+        """A VM with one vCPU, warmed up by one KVM_RUN unless the case says otherwise."""
+        config = case.vm
+        cpu = self.cpu
+        warm = not config.cold and config.vcpu is VcpuState.READY
+        cpu.arena.reset()
+        cpu.reset(config.ipa_bits, warm)
+        memory, slot = self._harness
+        kvm = Kvm(config, cpu.arena, cpu.stage2, [slot], memory=memory.copy())
+        vcpu = Vcpu(kvm, GuestContext(cpu))
+        if warm:
+            vcpu.ran_once = True
+            vcpu.mmu_page_cache = MMU_CACHE_CAPACITY
+        return vcpu
+
+    def kvm_run(self, kernel: Kernel, vcpu: Vcpu, index: int, flags: int) -> RunOutcome:
+        """One KVM_RUN: stamp, run, and put down what came of it."""
+        run, guest = vcpu.run, vcpu.guest
+        before = run.exit_reason
+        if before != ExitReason.MMIO:  # its record is still wanted
+            run.u1, run.u2 = STAMP_GPA, STAMP_SIZE
+        gpa, size = run.u1, run.u2
+        vcpu.requests = flags
+        vcpu.signal_pending = bool(flags & RunFlag.SIGNAL)
+        vcpu.sigbus = False
+        guest.begin_run()
+        stuck = False
+        try:
+            ret = kernel.kvm_vcpu_ioctl_run(vcpu)
+        except StuckError:
+            stuck, ret = True, -Errno.EINTR
+        return RunOutcome(
+            step=index,
+            ret=-1 if ret < 0 else ret,
+            errno=-ret if ret < 0 else 0,
+            exit_reason=run.exit_reason,
+            union=_union(run),
+            before=before,
+            fresh=(run.u1, run.u2) != (gpa, size),
+            access=guest.step,
+            moved=guest.moved,
+            changed=guest.changed,
+            exceptions=tuple(guest.exceptions),
+            injected=vcpu.kvm.injected,
+            stuck=stuck,
+            sigbus=vcpu.sigbus,
+        )
+
+
+def _union(run: KvmRun) -> tuple[int, int, int, int]:
+    return run.u0, run.u1, run.u2, run.u3

@@ -1,0 +1,104 @@
+"""The same run, watched: which kernel functions each KVM_RUN passed, which aborts the guest took.
+
+Watching costs far more than running, so it is for people: ``gff run``, not the fuzzer. It needs no
+help from the modelled kernel: the interpreter reports every call of a function of ``emu.kvm``.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import emu.kernels
+import emu.kvm
+from emu.case import Case
+from emu.kvm.kvm_main import Kernel
+from emu.kvm.state import Vcpu
+from emu.model import Model
+from emu.outcome import Outcomes
+
+_SOURCES: Final = tuple(str(Path(package.__path__[0])) for package in (emu.kvm, emu.kernels))
+_ENTRY: Final = "kvm_vcpu_ioctl_run"
+_ABORT: Final = "kvm_handle_guest_abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """An abort to EL2 as the kernel read it, and the step whose access took it (or IDLE)."""
+
+    esr: int
+    far: int
+    hpfar: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A kernel function that was entered: its name, how deep, and what it returned if an int."""
+
+    name: str
+    depth: int
+    result: int | None
+
+
+@dataclass(slots=True)
+class RunTrace:
+    """What one KVM_RUN passed, in order."""
+
+    calls: list[Call] = field(default_factory=list)
+    aborts: list[Abort] = field(default_factory=list)
+
+
+class _Watcher:
+    """A profile function for ``sys.setprofile``."""
+
+    def __init__(self) -> None:
+        self.runs: list[RunTrace] = []
+        self._open: list[int] = []  # indices into calls, of the functions that have not returned
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        if not frame.f_code.co_filename.startswith(_SOURCES):
+            return
+        name = frame.f_code.co_name
+        if name.startswith(("_", "<")) or ("vcpu" not in frame.f_locals and not self._open):
+            return
+        if event == "call":
+            self._enter(name, frame)
+        elif event == "return" and self._open:
+            self._leave(argument)
+
+    def _enter(self, name: str, frame: FrameType) -> None:
+        if name == _ENTRY:
+            self.runs.append(RunTrace())
+            self._open.clear()
+        elif not self._open:
+            return
+        trace = self.runs[-1]
+        if name == _ABORT:
+            trace.aborts.append(_abort(frame))
+        self._open.append(len(trace.calls))
+        trace.calls.append(Call(name, len(self._open) - 1, None))
+
+    def _leave(self, result: object) -> None:
+        calls = self.runs[-1].calls
+        index = self._open.pop()
+        if isinstance(result, int) and not isinstance(result, bool):
+            calls[index] = Call(calls[index].name, calls[index].depth, int(result))
+
+
+def _abort(frame: FrameType) -> Abort:
+    vcpu: Vcpu = frame.f_locals["vcpu"]
+    fault = vcpu.fault
+    return Abort(fault.esr, fault.far, fault.hpfar, vcpu.guest.step)
+
+
+def run_traced(model: Model, case: Case, kernel: Kernel) -> tuple[Outcomes, list[RunTrace]]:
+    """``model.run(case, kernel)``, with one trace for each KVM_RUN."""
+    watcher = _Watcher()
+    sys.setprofile(watcher)
+    try:
+        outcomes = model.run(case, kernel)
+    finally:
+        sys.setprofile(None)
+    return outcomes, watcher.runs

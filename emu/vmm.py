@@ -1,0 +1,247 @@
+"""The VMM of a case: every step that is not KVM_RUN, as system calls on the modelled host.
+
+One small function a step. Each returns 0, or -errno where the call was refused.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from emu.abi import (
+    HARNESS_BASE,
+    HARNESS_SIZE,
+    HARNESS_SLOT,
+    PAGE_SHIFT,
+    U64,
+    Errno,
+    ExitReason,
+    MemFlag,
+)
+from emu.arena import CODE_SIZE, HARNESS_PFN
+from emu.case import (
+    Age,
+    Allocate,
+    CreateGmem,
+    CreateMem,
+    Fail,
+    ForceAbort,
+    ForceExit,
+    Guest,
+    IoEventFd,
+    MemKind,
+    MemoryLimit,
+    MmioData,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    Protection,
+    PunchHole,
+    ReleaseGmem,
+    SetMemslot,
+    Skip,
+    Step,
+    Truncate,
+    Unmap,
+    effective_address,
+)
+from emu.guest import Pending
+from emu.kvm.kvm_main import Kernel
+from emu.kvm.memslots import MemoryRegion
+from emu.kvm.state import (
+    Gmem,
+    Injection,
+    MemorySlot,
+    UserMemory,
+    Vcpu,
+    Vma,
+    user_address,
+)
+
+_HARNESS_OBJECT: Final = 15
+_MMIO_IS_WRITE: Final = 0xFF << 32
+
+
+def harness_memory() -> tuple[dict[int, UserMemory], MemorySlot]:
+    """The VMM memory and the slot that hold the guest's code and stage-1 tables.
+
+    No case can name either, and the slot is read-only, so one of each serves every VM.
+    """
+    vmas = [Vma(0, CODE_SIZE, Protection.READ_WRITE)]
+    pages = {page: HARNESS_PFN + page for page in range(CODE_SIZE >> PAGE_SHIFT)}
+    memory = UserMemory(MemKind.FILE, CODE_SIZE, vmas, pages)
+    address = user_address(_HARNESS_OBJECT, 0)
+    slot = MemorySlot(HARNESS_SLOT, HARNESS_BASE, CODE_SIZE, MemFlag.READONLY, address, None, 0)
+    return {_HARNESS_OBJECT: memory}, slot
+
+
+class Vmm:
+    """Does the steps of one case to one VM."""
+
+    __slots__ = ("bases", "guest", "kernel", "kvm", "vcpu")
+
+    def __init__(self, kernel: Kernel, vcpu: Vcpu) -> None:
+        self.kernel = kernel
+        self.vcpu = vcpu
+        self.kvm = vcpu.kvm
+        self.guest = vcpu.guest
+        self.bases: dict[int, int] = {}
+
+    def do(self, index: int, step: Step) -> int:
+        """Do the step at ``index``; 0 or -errno. KVM_RUN is the machine's."""
+        return _DO[type(step)](self, step, index)
+
+    # MEMORY
+
+    def _create_gmem(self, step: CreateGmem, _: int) -> int:
+        old = self.kvm.gmems.pop(step.index, None)
+        if old is not None:
+            self.kernel.kvm_gmem_release(self.kvm, old)
+        created = self.kernel.kvm_gmem_create(self.kvm, step.size, step.flags)
+        if isinstance(created, int):
+            return created
+        self.kvm.gmems[step.index] = created
+        return 0
+
+    def _create_mem(self, step: CreateMem, _: int) -> int:
+        return self.kernel.mmap(self.kvm, step.index, step.size, step.kind)
+
+    def _set_memslot(self, step: SetMemslot, _: int) -> int:
+        self.bases[step.slot] = step.gpa
+        if step.slot == HARNESS_SLOT:
+            return -Errno.EINVAL
+        if step.gpa < HARNESS_BASE + HARNESS_SIZE and step.gpa + step.size > HARNESS_BASE:
+            return -Errno.EEXIST
+        mem, gmem = step.mem, step.gmem
+        return self.kernel.kvm_vm_ioctl_set_memory_region(
+            self.kvm,
+            MemoryRegion(
+                slot=step.slot,
+                flags=step.flags,
+                gpa=step.gpa,
+                size=step.size,
+                userspace_addr=user_address(mem.index, mem.offset) & U64 if mem else 0,
+                guest_memfd=gmem.index if gmem else -1,
+                guest_memfd_offset=gmem.offset if gmem else 0,
+                v1=step.v1,
+            ),
+        )
+
+    # EVENTS
+
+    def _punch_hole(self, step: PunchHole, _: int) -> int:
+        gmem = self._gmem(step.gmem.index)
+        if gmem is None:
+            return -Errno.EBADF
+        return self.kernel.kvm_gmem_punch_hole(self.kvm, gmem, step.gmem.offset, step.size)
+
+    def _allocate(self, step: Allocate, _: int) -> int:
+        gmem = self._gmem(step.gmem.index)
+        if gmem is None:
+            return -Errno.EBADF
+        return self.kernel.kvm_gmem_allocate(self.kvm, gmem, step.gmem.offset, step.size)
+
+    def _release_gmem(self, step: ReleaseGmem, _: int) -> int:
+        gmem = self.kvm.gmems.pop(step.index, None)
+        if gmem is None:
+            return -Errno.EBADF
+        self.kernel.kvm_gmem_release(self.kvm, gmem)
+        return 0
+
+    def _poison_gmem(self, step: PoisonGmem, _: int) -> int:
+        gmem = self._gmem(step.gmem.index)
+        if gmem is None:
+            return -Errno.EBADF
+        return self.kernel.kvm_gmem_error_folio(self.kvm, gmem, step.gmem.offset)
+
+    def _poison_mem(self, step: PoisonMem, _: int) -> int:
+        return self.kernel.memory_failure(self.kvm, step.mem.index, step.mem.offset)
+
+    def _unmap(self, step: Unmap, _: int) -> int:
+        return self.kernel.munmap(self.kvm, step.mem.index, step.mem.offset, step.size)
+
+    def _protect(self, step: Protect, _: int) -> int:
+        return self.kernel.mprotect(
+            self.kvm, step.mem.index, step.mem.offset, step.size, step.protection
+        )
+
+    def _truncate(self, step: Truncate, _: int) -> int:
+        return self.kernel.ftruncate(self.kvm, step.index, step.size)
+
+    def _age(self, step: Age, _: int) -> int:
+        for slot in self.kvm.memslots:
+            if slot.id == step.slot and slot.id != HARNESS_SLOT:
+                self.kernel.kvm_age_gfn(self.kvm, slot)
+        return 0
+
+    def _memory_limit(self, step: MemoryLimit, _: int) -> int:
+        self.kvm.memory_limit = step.on
+        return 0
+
+    def _ioeventfd(self, step: IoEventFd, _: int) -> int:
+        if self.kvm.vm_dead:
+            return -Errno.EIO
+        if step.gpa + step.size > U64:
+            return -Errno.EINVAL
+        if (step.gpa, step.size) in self.kvm.ioeventfds:
+            return -Errno.EEXIST
+        self.kvm.ioeventfds.add((step.gpa, step.size))
+        return 0
+
+    # INJECTION
+
+    def _fail(self, step: Fail, _: int) -> int:
+        self.kvm.injections.append(Injection(step.site, step.errno, step.nth))
+        return 0
+
+    def _force_exit(self, step: ForceExit, _: int) -> int:
+        self.guest.forced_exit = step.exit
+        return 0
+
+    def _force_abort(self, step: ForceAbort, _: int) -> int:
+        self.guest.forced_abort = step
+        return 0
+
+    # GUEST
+
+    def _program(self, step: Guest, index: int) -> int:
+        address = effective_address(step, self.bases)
+        self.guest.program.append(Pending(index, step.access, address))
+        return 0
+
+    def _skip(self, _step: Skip, _: int) -> int:
+        if not self.vcpu.mmio_needed:  # its completion moves the PC as well
+            self.guest.skip()
+        return 0
+
+    def _mmio_data(self, step: MmioData, _: int) -> int:
+        run = self.vcpu.run
+        if run.exit_reason == ExitReason.MMIO and not run.u2 & _MMIO_IS_WRITE:
+            run.u1 = step.value
+        return 0
+
+    def _gmem(self, index: int) -> Gmem | None:
+        return self.kvm.gmems.get(index)
+
+
+# Each method takes the one type that its key names, which a dict's type cannot say.
+_DO: Final[dict[type, Callable[..., int]]] = {  # type: ignore[explicit-any]  # see above
+    CreateGmem: Vmm._create_gmem,
+    CreateMem: Vmm._create_mem,
+    SetMemslot: Vmm._set_memslot,
+    PunchHole: Vmm._punch_hole,
+    Allocate: Vmm._allocate,
+    ReleaseGmem: Vmm._release_gmem,
+    PoisonGmem: Vmm._poison_gmem,
+    PoisonMem: Vmm._poison_mem,
+    Unmap: Vmm._unmap,
+    Protect: Vmm._protect,
+    Truncate: Vmm._truncate,
+    Age: Vmm._age,
+    MemoryLimit: Vmm._memory_limit,
+    IoEventFd: Vmm._ioeventfd,
+    Fail: Vmm._fail,
+    ForceExit: Vmm._force_exit,
+    ForceAbort: Vmm._force_abort,
+    Guest: Vmm._program,
+    Skip: Vmm._skip,
+    MmioData: Vmm._mmio_data,
+}
