@@ -1,0 +1,13 @@
+"""Released kernels. A release is the class of the one before it with what changed."""
+
+from emu.kvm.kvm_main import Kernel
+
+
+class V73(Kernel):
+    """Linux 7.3.4, the reference that the whole of emu.kvm is written from.
+
+    gmem_abort() fills MEMORY_FAULT for any errno that kvm_gmem_get_pfn() returns, and returns it
+    as it is. Leaves: the leak (C2), natural with ENOMEM under a memory limit, and with any errno
+    that is injected there; and with an injected ENOEXEC, which the guest gets as an abort, a record
+    that a later EFAULT in the same KVM_RUN shows as its own (C3).
+    """

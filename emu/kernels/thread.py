@@ -1,0 +1,89 @@
+"""The cures proposed in May 2026, each as one change to Linux 7.3.4.
+
+Modelled from their descriptions on linux-arm-kernel (lists.infradead.org, 2026-May, messages
+1126887, 1126903 and 1127183). None was merged. The VNCR path, which all but the first leave as it is,
+is not modelled yet.
+"""
+
+from typing import Final
+
+from emu.abi import PAGE_SIZE, Errno, ExitReason
+from emu.kernels.releases import V73
+from emu.kvm.state import Vcpu
+
+DOCUMENTED: Final = (-Errno.EFAULT, -Errno.EHWPOISON)
+
+
+class RfcAlignErrno(V73):
+    """Alexandru Elisei's RFC: gmem_abort() leaves only with the two documented errnos.
+
+    Its diff was not available; this is its description: MEMORY_FAULT always, with EHWPOISON where
+    that was the cause and with EFAULT for every other. Leaves: nothing in what is modelled.
+    """
+
+    def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
+        """Any other errno becomes EFAULT before it is handed out."""
+        ret = super().gmem_abort_without_pfn(vcpu, ipa, ret)
+        return ret if ret == -Errno.EHWPOISON else -Errno.EFAULT
+
+
+class ScribbleOnExit(V73):
+    """Sean Christopherson's counter-proposal, its missing minus put right.
+
+    kvm_vcpu_ioctl() writes UNKNOWN over MEMORY_FAULT when the architecture's KVM_RUN returned
+    another error; success, and errors before that call, are left alone. Leaves: the fault's gpa in
+    the union (C7, which only the paranoid reading asks for), and V73's C3 after ENOEXEC.
+    """
+
+    def kvm_arch_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
+        """The write stands in kvm_vcpu_ioctl(), right behind this call."""
+        ret = super().kvm_arch_vcpu_ioctl_run(vcpu)
+        run = vcpu.run
+        if ret < 0 and ret not in DOCUMENTED and run.exit_reason == ExitReason.MEMORY_FAULT:
+            run.exit_reason = ExitReason.UNKNOWN
+        return ret
+
+
+class ScribbleAsPosted(V73):
+    """The same, as it was posted: the minus before EHWPOISON is missing.
+
+    Leaves: what ``scribble-on-exit`` leaves, and EHWPOISON's report is wiped (C5).
+    """
+
+    def kvm_arch_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
+        """A negative return value never equals a positive errno."""
+        ret = super().kvm_arch_vcpu_ioctl_run(vcpu)
+        run = vcpu.run
+        spared = (-Errno.EFAULT, Errno.EHWPOISON)
+        if ret < 0 and ret not in spared and run.exit_reason == ExitReason.MEMORY_FAULT:
+            run.exit_reason = ExitReason.UNKNOWN
+        return ret
+
+
+class GatedPrepare(V73):
+    """Alexandru Elisei's alternative: the helper is told the errno and fills only for the two.
+
+    Leaves: nothing in what is modelled.
+    """
+
+    def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
+        """kvm_prepare_memory_fault_exit() with one argument more."""
+        if ret in DOCUMENTED:
+            self.kvm_prepare_memory_fault_exit(vcpu, ipa, PAGE_SIZE, is_private=False)
+        else:
+            self.not_filled(vcpu)
+        return ret
+
+    def not_filled(self, vcpu: Vcpu) -> None:
+        """What the helper does for every other errno: nothing."""
+
+
+class GatedPrepareReset(GatedPrepare):
+    """The same, and the helper writes UNKNOWN where it does not fill.
+
+    Leaves: nothing in what is modelled.
+    """
+
+    def not_filled(self, vcpu: Vcpu) -> None:
+        """No earlier reason of this KVM_RUN can be taken for this error's."""
+        vcpu.run.exit_reason = ExitReason.UNKNOWN

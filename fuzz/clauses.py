@@ -1,0 +1,160 @@
+"""Clauses about the fault report itself: when it is due, when it is not, and what it says.
+
+Each function has a KVM_RUN before it that ``fuzz.contract`` found worth asking about, and says why
+the clause is broken, or None. A clause that is not sure is silent.
+"""
+
+from typing import Final
+
+from emu.abi import (
+    MEMORY_EXIT_FLAG_PRIVATE,
+    PAGE_MASK,
+    PAGE_SIZE,
+    Errno,
+    ExitReason,
+    errno_name,
+    reason_name,
+)
+from emu.case import RunFlag, Site
+from emu.outcome import RunOutcome
+from fuzz.scene import Slot, Target
+from fuzz.view import DOCUMENTED, View
+
+
+def returns_minus_one(view: View) -> str | None:
+    """C1. A fresh MEMORY_FAULT is delivered with return value -1.
+
+    api.rst calls it the only exit that comes with -1 instead of 0.
+    """
+    return f"MEMORY_FAULT was filled, but KVM_RUN returned {view.run.ret}"
+
+
+def documented_errno(view: View) -> str | None:
+    """C2, the leak. A fresh MEMORY_FAULT comes with EFAULT or EHWPOISON.
+
+    api.rst says that errno will be one of the two. Its next sentence, that exit_reason is stale for
+    any other errno, is what the reading ``documented`` grants instead.
+    """
+    return f"MEMORY_FAULT was filled under {errno_name(view.run.errno)}"
+
+
+def written_for_this_fault(view: View) -> str | None:
+    """C3. MEMORY_FAULT under one of the two errnos was written for the fault that failed the call.
+
+    api.rst, 8.44: the fields are valid exactly then, so a record of an earlier event misleads.
+    """
+    if not view.run.fresh:
+        return "MEMORY_FAULT was kept from an earlier KVM_RUN, and errno vouches for it"
+    if view.target is None:
+        return "MEMORY_FAULT was filled, but the guest is at no access"
+    if not any(view.scene.gmem_slot_at(page) for page in view.target.pages):
+        return "MEMORY_FAULT tells of another fault: this access touches no guest_memfd"
+    return None
+
+
+def names_the_page(view: View) -> str | None:
+    """C4. gpa and size are the host page of the fault, inside its slot, with defined flags only.
+
+    api.rst: the range is [gpa, gpa + size); the only defined flag is PRIVATE. Silent about a record
+    that is not this access's at all (C3).
+    """
+    if view.target is None:
+        return None
+    slots = [view.scene.gmem_slot_at(page) for page in view.target.pages]
+    return _field_error(view.run, view.target, slots) if any(slots) else None
+
+
+def _field_error(run: RunOutcome, target: Target, slots: list[Slot | None]) -> str | None:
+    flags, gpa, size, _ = run.union
+    if size != PAGE_SIZE:
+        return f"memory_fault.size is {size:#x}, a page is {PAGE_SIZE:#x}"
+    if gpa & ~PAGE_MASK:
+        return f"memory_fault.gpa {gpa:#x} is not page-aligned"
+    if flags & ~MEMORY_EXIT_FLAG_PRIVATE:
+        return f"memory_fault.flags {flags:#x} has undefined bits"
+    if gpa not in target.pages:
+        return f"memory_fault.gpa {gpa:#x} is not a page of the access at {target.first:#x}"
+    if not any(slot and slot.base <= gpa < slot.base + slot.size for slot in slots):
+        return f"memory_fault.gpa {gpa:#x} lies in no guest_memfd slot"
+    return None
+
+
+def failed_lookup_is_told(view: View) -> str | None:
+    """C5. A guest_memfd lookup that failed with one of the two errnos is reported as MEMORY_FAULT.
+
+    The thread takes it for granted; without it a VMM cannot tell which page to repair. Silent if
+    anything else could have failed the call with one of them: memory of another kind in the same
+    access, an abort that the case forced, such an errno injected elsewhere.
+    """
+    run, target, scene = view.run, view.target, view.scene
+    if target is None or scene.forced_abort:
+        return None
+    if any(_fails_elsewhere(site, errno) for site, errno in scene.injected):
+        return None
+    if not all(scene.gmem_slot_at(page) for page in target.pages):
+        return None
+    if (Site.KVM_GMEM_GET_PFN, run.errno) in scene.injected or any(
+        scene.gmem_fails_at(page) for page in target.pages
+    ):
+        return (
+            f"guest_memfd failed with {errno_name(run.errno)}, "
+            f"but exit_reason is {reason_name(run.exit_reason)}"
+        )
+    return None
+
+
+def _fails_elsewhere(site: Site, errno: Errno) -> bool:
+    """Whether the injection could fail a KVM_RUN with one of the two without a lookup."""
+    if site is Site.KVM_FAULTIN_PFN:
+        return True  # every error of the VMM's own memory ends as EFAULT
+    return site is not Site.KVM_GMEM_GET_PFN and errno in DOCUMENTED
+
+
+def success_has_a_reason(view: View) -> str | None:
+    """C6. A KVM_RUN that returns 0 has an exit_reason. Inferred: there is nothing else to read."""
+    return f"KVM_RUN returned {view.run.ret} and exit_reason is UNKNOWN"
+
+
+def nothing_is_left_behind(view: View) -> str | None:
+    """C7. Another errno leaves no fresh record of the fault in the exit union.
+
+    The thread weighs it; userspace may not look there, so only ``paranoid`` asks for it.
+    """
+    if view.target is None:
+        return None
+    _, gpa, size, _ = view.run.union
+    if size == PAGE_SIZE and gpa in view.target.pages and view.scene.gmem_slot_at(gpa):
+        return f"{errno_name(view.run.errno)} left the fault's gpa {gpa:#x} in the exit union"
+    return None
+
+
+def early_exit_adds_nothing(view: View) -> str | None:
+    """C8. immediate_exit, and an error before the run loop, add nothing to kvm_run.
+
+    exit_reason is what it was before the call, or UNKNOWN, and no record is written. Said of
+    immediate_exit on the list (Sean Christopherson, 2023); the other errors are like it.
+    """
+    run = view.run
+    if run.errno != _early_errno(view.flags):
+        return None
+    if run.exit_reason not in (run.before, ExitReason.UNKNOWN):
+        return (
+            f"{errno_name(run.errno)} before the guest ran turned exit_reason "
+            f"{reason_name(run.before)} into {reason_name(run.exit_reason)}"
+        )
+    if run.fresh:
+        return f"{errno_name(run.errno)} before the guest ran wrote into the exit union"
+    return None
+
+
+_EARLY: Final = (
+    (int(RunFlag.OTHER_MM), Errno.EIO),
+    (int(RunFlag.KILLED), Errno.EINTR),
+    (int(RunFlag.BAD_ARGUMENT), Errno.EINVAL),
+    (int(RunFlag.IMMEDIATE_EXIT), Errno.EINTR),
+)
+
+
+def _early_errno(flags: int) -> Errno | None:
+    """With what a call of this kind fails before the guest runs."""
+    return next((errno for flag, errno in _EARLY if flags & flag), None)

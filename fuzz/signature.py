@@ -1,0 +1,48 @@
+"""What is the same finding: a clause, the place that filled, and natural or injected.
+
+The place is told from the case, so that it is the same on a model and on a real kernel.
+"""
+
+from itertools import islice
+from typing import NamedTuple
+
+from emu.case import Case
+from emu.outcome import Outcomes
+from fuzz.judge import Breach, views
+from fuzz.view import View
+
+
+class Signature(NamedTuple):
+    """One cause. ``natural``: no error was injected before the breach."""
+
+    clause: str
+    site: str
+    natural: bool
+
+    def __str__(self) -> str:
+        return f"{self.clause}-{self.site}-{'natural' if self.natural else 'injected'}"
+
+
+def signature(case: Case, outcomes: Outcomes, breach: Breach) -> Signature:
+    """The signature of one breach of ``judge(case, outcomes)``."""
+    view = next(islice(views(case, outcomes), breach.run, None))
+    return Signature(breach.clause, _site(view, breach.clause), not view.run.injected)
+
+
+def _site(view: View, clause: str) -> str:
+    """Which part of the kernel must have spoken, by its function's name where there is one."""
+    if clause == "C3":
+        return "earlier-run" if not view.run.fresh else "earlier-fault"
+    if clause == "C8":
+        return "before-loop"
+    target = view.target
+    if target is None:
+        return "no-access"
+    slots = [view.scene.slot_at(page) for page in target.pages]
+    if clause == "C13" or not any(slots):
+        return "io_mem_abort"
+    if any(slot is not None and slot.gmem is not None for slot in slots):
+        return "gmem_abort"
+    if any(slot is not None and slot.readonly and target.writes for slot in slots):
+        return "io_mem_abort"
+    return "user_mem_abort"

@@ -1,0 +1,287 @@
+"""Each clause on its own: outcomes made by hand, that it must condemn and that it must clear."""
+
+from typing import Final
+
+import msgspec
+import pytest
+
+from emu import text
+from emu.abi import DOORBELL_IDLE, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
+from emu.case import Run
+from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
+from fuzz.contract import Reading
+from fuzz.judge import judge
+
+MF, UNKNOWN, MMIO = ExitReason.MEMORY_FAULT, ExitReason.UNKNOWN, ExitReason.MMIO
+GPA: Final = 0x40000000
+STAMP: Final = (0, STAMP_GPA, STAMP_SIZE, 0)
+RECORD: Final = (0, GPA, 0x1000, 0)
+
+GMEM = """
+create gmem0 size=0x2000 flags=mmap,init-shared
+memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd
+"""
+ANON = """
+create mem0 size=0x2000 anon
+memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0
+"""
+READONLY = """
+create mem0 size=0x2000 anon
+memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0 flags=readonly
+"""
+READ = GMEM + "guest read64 slot0+0x10\nrun\n"
+RELEASED = GMEM + "release gmem0\nguest read64 slot0+0x10\nrun\n"
+POISONED = GMEM + "poison gmem0+0x0\nguest read64 slot0+0x10\nrun\n"
+
+
+def outcome(ret: int, errno: int, reason: int, union: tuple[int, int, int, int]) -> RunOutcome:
+    """An ordinary KVM_RUN that found the guest at its access; fresh unless the stamp is there."""
+    return RunOutcome(
+        step=0,
+        ret=ret,
+        errno=errno,
+        exit_reason=reason,
+        union=union,
+        before=UNKNOWN,
+        fresh=union[1:3] != STAMP[1:3],
+        access=0,
+        moved=False,
+        changed=False,
+        exceptions=(),
+        injected=False,
+        stuck=False,
+        sigbus=False,
+    )
+
+
+def condemned(source: str, run: RunOutcome) -> list[str]:
+    """The clauses that condemn ``run`` as the last KVM_RUN of a case with one access."""
+    case = text.load(source)
+    access = next(
+        (index for index, step in enumerate(case.steps) if type(step).__name__ == "Guest"), IDLE
+    )
+    earlier = outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, 8, 0))
+    steps = [index for index, step in enumerate(case.steps) if isinstance(step, Run)]
+    placed = msgspec.structs.replace(
+        run, step=steps[-1], access=IDLE if run.access == IDLE else access
+    )
+    runs = [msgspec.structs.replace(earlier, step=step, access=IDLE) for step in steps[:-1]]
+    outcomes = Outcomes((*runs, placed), ())
+    return [breach.clause for breach in judge(case, outcomes, Reading.PARANOID)]
+
+
+FAULTS = [
+    # A released file, or a poisoned page, told as documented.
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, RECORD), []),
+    (POISONED, outcome(-1, Errno.EHWPOISON, MF, RECORD), []),
+    # C1, and only C1: the record itself is right.
+    (RELEASED, outcome(0, 0, MF, RECORD), ["C1"]),
+    # C2: every other errno, EAGAIN and EINTR too. A kept reason is not a leak.
+    (READ, outcome(-1, Errno.ENOMEM, MF, RECORD), ["C2"]),
+    (READ, outcome(-1, Errno.EAGAIN, MF, RECORD), ["C2"]),
+    (READ, outcome(-1, Errno.EIO, MF, STAMP), []),
+    # C3: kept; for no access; for an access elsewhere.
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, STAMP), ["C3", "C5"]),
+    (ANON + "guest read64 slot1+0x0\nrun\n", outcome(-1, Errno.EFAULT, MF, STAMP), ["C3"]),
+    (ANON + "guest read64 slot1+0x0\nrun\n", outcome(-1, Errno.EFAULT, MF, RECORD), ["C3"]),
+    (
+        READ,
+        msgspec.structs.replace(outcome(-1, Errno.EFAULT, MF, RECORD), access=IDLE),
+        ["C3"],
+    ),
+    # C4: each field; the page of a crossing access may be either one.
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x10, 0x1000, 0)), ["C4"]),
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA, 0, 0)), ["C4"]),
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA, 0x2000, 0)), ["C4"]),
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)), ["C4"]),
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (1, GPA, 0x1000, 0)), ["C4"]),
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)), []),
+    (
+        RELEASED.replace("+0x10\n", "+0xffc\n"),
+        outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
+        [],
+    ),
+    (
+        RELEASED.replace("+0x10\n", "+0x1ffc\n"),
+        outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x2000, 0x1000, 0)),
+        ["C4"],
+    ),
+    # C5: a failed lookup that is not told, and four reasons to be silent.
+    (RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
+    (POISONED, outcome(-1, Errno.EHWPOISON, UNKNOWN, STAMP), ["C5"]),
+    (POISONED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
+    (READ, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), []),
+    ("force-abort fsc=0x30\n" + RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), []),
+    (
+        "fail kvm_pgtable_stage2_map EFAULT\n" + RELEASED,
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        [],
+    ),
+    ("fail __kvm_faultin_pfn EIO\n" + RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), []),
+    (
+        "fail kvm_pgtable_stage2_map EIO\n" + RELEASED,
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        ["C5"],
+    ),
+    (
+        "fail kvm_gmem_get_pfn EFAULT\n" + READ,
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        ["C5"],
+    ),
+    (
+        GMEM + "release gmem0\nguest read64 0x40001ffc\nrun\n",  # the second page has no slot
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        [],
+    ),
+    # ... and a page whose error was punched out, or a file number that was used again.
+    (
+        POISONED.replace("guest read", "punch gmem0+0x0 size=0x1000\nguest read"),
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        [],
+    ),
+    (
+        POISONED.replace("guest read", "punch gmem0+0x1000 size=0x1000\nguest read"),
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        ["C5"],
+    ),
+    (
+        GMEM + "create gmem0 size=0x1000 flags=mmap\nguest read64 slot0+0x10\nrun\n",
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        ["C5"],
+    ),
+    # C6.
+    (READ, outcome(0, 0, UNKNOWN, STAMP), ["C6"]),
+    # C7: a record of this fault; not any other value.
+    (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, RECORD), ["C7"]),
+    (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA, 0x8, 0)), []),
+    (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA + 0x1000, 0x1000, 0)), []),
+]
+
+EARLY = [
+    # What was there, or UNKNOWN; nothing else, and no record.
+    ("immediate-exit", Errno.EINTR, MF, MF, STAMP, []),
+    ("immediate-exit", Errno.EINTR, MF, UNKNOWN, STAMP, []),
+    ("immediate-exit", Errno.EINTR, MF, ExitReason.INTR, STAMP, ["C8"]),
+    ("immediate-exit", Errno.EINTR, UNKNOWN, MF, STAMP, ["C8"]),
+    ("immediate-exit", Errno.EINTR, UNKNOWN, UNKNOWN, RECORD, ["C7", "C8"]),
+    ("bad-argument", Errno.EINVAL, UNKNOWN, MMIO, STAMP, ["C8"]),
+    ("bad-argument", Errno.EINVAL, MMIO, MMIO, STAMP, []),
+    ("other-mm", Errno.EIO, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
+    ("other-mm bad-argument", Errno.EIO, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
+    ("killed", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
+    # An errno that this call does not fail with came from elsewhere.
+    ("bad-argument", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, []),
+    ("signal", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, []),
+]
+
+WRITE: Final = 1 << 32
+HOLE = "guest {} 0x60000010\nrun\n"
+EMULATION = [
+    # Outside the slots, with fields that fit.
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), []),
+    (HOLE.format("write16"), outcome(0, 0, MMIO, (0x60000010, 0, WRITE | 2, 0)), []),
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, 4, 0)), ["C13"]),
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000018, 0, 8, 0)), ["C13"]),
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000000, 0, 8, 0)), ["C13"]),
+    (HOLE.format("read-pair"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
+    (HOLE.format("walk"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
+    (HOLE.format("fetch"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
+    (HOLE.format("read-pair"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
+    (HOLE.format("walk"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
+    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000010, 0, 0)), []),
+    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000110, 0, 0)), ["C13"]),
+    # A slot serves it; a read-only one serves loads and nothing else.
+    (
+        ANON + "guest read64 slot1+0x0\nrun\n",
+        outcome(0, 0, MMIO, (0x50000000, 0, 8, 0)),
+        ["C13"],
+    ),
+    (
+        READONLY + "guest read64 slot1+0x0\nrun\n",
+        outcome(0, 0, MMIO, (0x50000000, 0, 8, 0)),
+        ["C13"],
+    ),
+    (
+        READONLY + "guest write64 slot1+0x0\nrun\n",
+        outcome(0, 0, MMIO, (0x50000000, 0, WRITE | 8, 0)),
+        [],
+    ),
+    (READONLY + "guest cas slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
+    (READONLY + "guest dc-civac slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
+    (ANON + "guest cas slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
+    (
+        ANON + "memslot 1 delete\nguest cas 0x50000000\nrun\n",
+        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
+        [],
+    ),
+    # The second page of a crossing access is the hole.
+    (
+        ANON + "guest read64 slot1+0x1ffc\nrun\n",
+        outcome(0, 0, MMIO, (0x50002000, 0, 8, 0)),
+        [],
+    ),
+    (
+        ANON + "guest read-pair slot1+0x1ff8\nrun\n",
+        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
+        [],
+    ),
+    # Not sure: silent.
+    (
+        "force-abort fsc=0x7 s1ptw\n" + HOLE.format("walk"),
+        outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)),
+        [],
+    ),
+    (
+        "fail kvm_gmem_get_pfn ENOSYS\n" + READ,
+        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
+        [],
+    ),
+    (READ, outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, WRITE | 8, 0)), []),
+]
+
+
+@pytest.mark.parametrize(("source", "run", "clauses"), FAULTS)
+def test_a_fault_is_condemned_by_these_clauses(
+    source: str, run: RunOutcome, clauses: list[str]
+) -> None:
+    assert condemned(source, run) == clauses
+
+
+@pytest.mark.parametrize(("flag", "errno", "before", "after", "union", "clauses"), EARLY)
+def test_an_early_exit_may_only_keep_or_clear_the_reason(
+    flag: str,
+    errno: int,
+    before: int,
+    after: int,
+    union: tuple[int, int, int, int],
+    clauses: list[str],
+) -> None:
+    run = msgspec.structs.replace(outcome(-1, errno, after, union), before=before)
+    assert condemned(f"{GMEM}guest read64 slot0+0x10\nrun {flag}\n", run) == clauses
+
+
+@pytest.mark.parametrize(("source", "run", "clauses"), EMULATION)
+def test_an_exit_for_emulation_is_condemned_by_these_clauses(
+    source: str, run: RunOutcome, clauses: list[str]
+) -> None:
+    assert condemned(source, run) == clauses
+
+
+def test_the_strict_reading_does_not_ask_what_is_left_in_the_union() -> None:
+    case = text.load(READ)
+    run = outcome(-1, Errno.ENOMEM, UNKNOWN, RECORD)
+    outcomes = Outcomes((msgspec.structs.replace(run, step=3, access=2),), ())
+    assert not judge(case, outcomes, Reading.STRICT)
+
+
+def test_a_refused_region_is_not_there_for_the_judge() -> None:
+    case = text.load(ANON + "guest cas slot1+0x0\nrun\n")
+    run = msgspec.structs.replace(outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), step=3, access=2)
+    accepted = Outcomes((run,), ())
+    refused = msgspec.structs.replace(accepted, refusals=(_refusal(1),))
+    assert [breach.clause for breach in judge(case, accepted)] == ["C13"]
+    assert not judge(case, refused)
+
+
+def _refusal(step: int) -> Refusal:
+    return Refusal(step, Errno.EINVAL)
