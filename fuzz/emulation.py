@@ -41,11 +41,12 @@ def emulation_is_for_holes(view: View) -> str | None:
     target, kind = view.target, emulation(view.run)
     if kind is None or target is None or view.scene.forced_abort:
         return None
+    if kind is Emulation.ENOSYS and any(errno == Errno.ENOSYS for _, errno in view.scene.injected):
+        return None
     if target.direction in (Direction.WALK, Direction.FETCH):
         return f"{kind.value} for a {target.direction.value} at {target.first:#x}"
     if kind is Emulation.ENOSYS:
-        injected = any(errno == Errno.ENOSYS for _, errno in view.scene.injected)
-        return None if injected else _misplaced(view, target, target.pages, kind)
+        return _misplaced(view, target, target.pages, kind)
     address = view.run.union[0] if kind is Emulation.MMIO else view.run.union[1]
     if not target.first <= address <= target.last:
         return f"{kind.value} names {address:#x}, the access is at {target.first:#x}"

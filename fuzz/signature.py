@@ -43,6 +43,4 @@ def _site(view: View, clause: str) -> str:
         return "io_mem_abort"
     if any(slot is not None and slot.gmem is not None for slot in slots):
         return "gmem_abort"
-    if any(slot is not None and slot.readonly and target.writes for slot in slots):
-        return "io_mem_abort"
     return "user_mem_abort"

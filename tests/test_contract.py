@@ -236,6 +236,11 @@ EMULATION = [
         outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
         [],
     ),
+    (
+        "fail kvm_pgtable_stage2_map ENOSYS\n" + GMEM + "guest walk slot0+0x0\nrun\n",
+        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
+        [],
+    ),
     (READ, outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, WRITE | 8, 0)), []),
 ]
 

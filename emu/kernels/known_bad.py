@@ -5,7 +5,7 @@ from emu.case import RunFlag
 from emu.kernels.clean import Clean
 from emu.kernels.thread import ScribbleAsPosted
 from emu.kvm.state import MemorySlot, Vcpu
-from emu.syndrome import S1PTW, is_iabt
+from emu.syndrome import S1PTW, fault_ipa, is_iabt
 
 
 class BadScribbleSign(ScribbleAsPosted, Clean):
@@ -90,12 +90,14 @@ class BadRawErrno(Clean):
 
 
 class BadUnknownExit(Clean):
-    """An EFAULT that has no report leaves with 0 instead, and with no reason. Synthetic."""
+    """An EFAULT of the VMM's own memory leaves with 0 instead, and with no reason. Synthetic."""
 
     def kvm_handle_guest_abort(self, vcpu: Vcpu) -> int:
         """The error is swallowed on its way to the VMM."""
         ret = super().kvm_handle_guest_abort(vcpu)
-        return 0 if ret == -Errno.EFAULT and vcpu.run.exit_reason == ExitReason.UNKNOWN else ret
+        slot = self.gfn_to_memslot(vcpu.kvm, fault_ipa(vcpu.fault.hpfar))
+        own = slot is not None and slot.gmem is None
+        return 0 if ret == -Errno.EFAULT and own else ret
 
 
 class BadImmediateExit(Clean):
