@@ -45,6 +45,6 @@ def views(case: Case, outcomes: Outcomes) -> Iterator[View]:
     for index, step in enumerate(case.steps):
         if isinstance(step, Run):
             run = next(runs)
-            yield View(run, step.flags, scene, scene.targets.get(run.access))
+            yield View(run, step.flags, scene, scene.target(run.access))
         else:
             scene.apply(index, step, refused=index in refused)

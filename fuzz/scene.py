@@ -85,9 +85,9 @@ class Scene:
     """
 
     slots: dict[int, Slot] = field(default_factory=dict)
-    targets: dict[int, Target] = field(default_factory=dict)
     forced_abort: bool = False
     injected: set[tuple[Site, Errno]] = field(default_factory=set)
+    _accesses: dict[int, tuple[Access, int]] = field(default_factory=dict)
     _bases: dict[int, int] = field(default_factory=dict)
     _files: dict[int, int] = field(default_factory=dict)
     _released: set[int] = field(default_factory=set)
@@ -97,8 +97,7 @@ class Scene:
     def apply(self, index: int, step: Step, *, refused: bool) -> None:
         """Take the step at ``index`` into account; ``refused``: it was answered with an error."""
         if isinstance(step, Guest):
-            first, last = touched(step.access, effective_address(step, self._bases))
-            self.targets[index] = Target(step.access, first, last)
+            self._accesses[index] = step.access, effective_address(step, self._bases)
         elif isinstance(step, SetMemslot):
             self._bases[step.slot] = step.gpa
             if not refused:
@@ -112,8 +111,15 @@ class Scene:
             self.injected.add((step.site, step.errno))
         elif isinstance(step, ForceAbort):
             self.forced_abort = True
-        elif not refused:
+        elif not refused and isinstance(step, ReleaseGmem | PoisonGmem | PunchHole):
             self._gmem_event(step)
+
+    def target(self, index: int) -> Target | None:
+        """The access that the step at ``index`` asked for, or None if it is no such step."""
+        if index not in self._accesses:
+            return None
+        access, address = self._accesses[index]
+        return Target(access, *touched(access, address))
 
     def _set_memslot(self, step: SetMemslot) -> None:
         if step.size == 0:
@@ -124,7 +130,7 @@ class Scene:
             gmem = Ref(self._file(step.gmem), step.gmem.offset)
         self.slots[step.slot] = Slot(step.slot, step.gpa, step.size, step.flags, gmem)
 
-    def _gmem_event(self, step: Step) -> None:
+    def _gmem_event(self, step: ReleaseGmem | PoisonGmem | PunchHole) -> None:
         match step:
             case ReleaseGmem(index):
                 self._release(index)
@@ -138,8 +144,6 @@ class Scene:
                     for other, page in self._poisoned
                     if other != file or not start <= page < end
                 }
-            case _:
-                pass
 
     def _file(self, gmem: Ref) -> int:
         """The identity of the file behind a number; NO_FILE where a kernel accepts what is not
