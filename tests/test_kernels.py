@@ -35,6 +35,11 @@ CASES = {
     "kept, then immediate_exit": _GMEM + "release gmem0" + _RUN + "run immediate-exit\n",
     "kept, then a bad argument": _GMEM + "release gmem0" + _RUN + "run bad-argument\n",
     "walk outside slots": "guest walk 0x60000010\nrun\n",
+    "ENOEXEC injected, then ENOSYS": (
+        _GMEM
+        + "fail kvm_gmem_get_pfn ENOEXEC\n"
+        + "guest read64 slot0+0x10\nguest read-pair 0x60000000\nrun\n"
+    ),
     "ENOEXEC injected, then user EFAULT": (
         _GMEM
         + _ANON

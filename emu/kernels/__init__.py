@@ -60,7 +60,9 @@ def _bad(kernel: Kernel, *causes: str) -> Entry:
 _LEAK: Final = ("C2-gmem_abort-natural", "C2-gmem_abort-injected")
 
 CATALOGUE: Final[dict[str, Entry]] = {
-    "v7.3": Entry(V73(), Kind.RELEASE, (*_LEAK, "C3-earlier-fault-injected")),
+    "v7.3": Entry(
+        V73(), Kind.RELEASE, (*_LEAK, "C2-earlier-fault-injected", "C3-earlier-fault-injected")
+    ),
     "rfc-align-errno": Entry(RfcAlignErrno(), Kind.PROPOSAL, ()),
     "scribble-on-exit": Entry(
         ScribbleOnExit(),

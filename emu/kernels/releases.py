@@ -9,5 +9,5 @@ class V73(Kernel):
     gmem_abort() fills MEMORY_FAULT for any errno that kvm_gmem_get_pfn() returns, and returns it
     as it is. Leaves: the leak (C2), natural with ENOMEM under a memory limit, and with any errno
     that is injected there; and with an injected ENOEXEC, which the guest gets as an abort, a record
-    that a later EFAULT in the same KVM_RUN shows as its own (C3).
+    that a later error in the same KVM_RUN shows as its own (C3; C2 under ENOSYS).
     """
