@@ -1,9 +1,9 @@
 """The guest of a case: a program of accesses, and what became of each.
 
 It stands between the modelled kernel and the emulated CPU. Accesses that the CPU can finish need
-no kernel; an abort to EL2 is handed out with its real syndrome. An exception's handler notes ESR_EL1
-where the VMM finds it, gives the access up and goes on. When the program is at its end the guest
-stores to the idle doorbell, an MMIO write that the kernel serves like any other.
+no kernel; an abort to EL2 is handed out with its real syndrome. The handler of an exception notes
+ESR_EL1 where the VMM finds it, gives the access up and goes on. When the program is at its end the
+guest stores to the idle doorbell, an MMIO write that the kernel serves like any other.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import PAGE_MASK, PAGE_SIZE
+from emu.abi import HARNESS_BASE, HARNESS_SIZE, PAGE_MASK, PAGE_SIZE
 from emu.access import Access, touched
 from emu.case import AbortBit, CpuExit, ForceAbort
 from emu.cpu import Cpu, Exit
@@ -248,4 +248,6 @@ class GuestContext:
         if self._place is not _Place.ACCESS or self.current is None:
             return range(0)
         first, last = touched(self.current.access, self.current.address)
+        if last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE:
+            return range(0)  # the harness stays mapped as it is
         return range(first & PAGE_MASK, last + 1, PAGE_SIZE)

@@ -35,7 +35,6 @@ class Model:
         config = case.vm
         cpu = self.cpu
         warm = not config.cold and config.vcpu is VcpuState.READY
-        cpu.arena.reset()
         cpu.reset(config.ipa_bits, warm)
         memory, slot = self._harness
         kvm = Kvm(config, cpu.arena, cpu.stage2, [slot], memory=memory.copy())

@@ -3,13 +3,12 @@
 The place is told from the case, so that it is the same on a model and on a real kernel.
 """
 
-from itertools import islice
 from typing import NamedTuple
 
 from emu.abi import PAGE_MASK
 from emu.case import Case
 from emu.outcome import Outcomes
-from fuzz.judge import Breach, views
+from fuzz.judge import Breach
 from fuzz.view import View
 
 
@@ -26,7 +25,7 @@ class Signature(NamedTuple):
 
 def signature(case: Case, outcomes: Outcomes, breach: Breach) -> Signature:
     """The signature of one breach of ``judge(case, outcomes)``."""
-    view = next(islice(views(case, outcomes), breach.run, None))
+    view = View(case, outcomes, breach.run)
     return Signature(breach.clause, _site(view, breach.clause), not view.run.injected)
 
 

@@ -1,25 +1,47 @@
 """One KVM_RUN as a clause of the contract sees it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Final
 
 from emu.abi import Errno
-from emu.outcome import RunOutcome
+from emu.case import Case, Run
+from emu.outcome import Outcomes
 from fuzz.scene import Scene, Target
 
 # The errnos with which api.rst lets MEMORY_FAULT be delivered.
 DOCUMENTED: Final = (Errno.EFAULT, Errno.EHWPOISON)
 
 
-@dataclass(frozen=True, slots=True)
 class View:
-    """One KVM_RUN and what is known around it.
+    """One KVM_RUN and what is known around it. What costs something is found out when asked for."""
 
-    ``flags``: what was special about the call. ``target``: the access that the guest was at when
-    the call returned, if it was at one. ``scene`` is as it was then, until the next is asked for.
-    """
+    def __init__(self, case: Case, outcomes: Outcomes, number: int) -> None:
+        self._case = case
+        self._outcomes = outcomes
+        self.run = outcomes.runs[number]
 
-    run: RunOutcome
-    flags: int
-    scene: Scene
-    target: Target | None
+    @property
+    def flags(self) -> int:
+        """What was special about the call: ``RunFlag`` bits."""
+        step = self._case.steps[self.run.step]
+        return step.flags if isinstance(step, Run) else 0
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The VM at the moment of the call."""
+        refused = {refusal.step for refusal in self._outcomes.refusals}
+        scene = Scene()
+        for index, step in enumerate(self._case.steps[: self.run.step]):
+            scene.apply(index, step, refused=index in refused)
+        return scene
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The access that the guest was at when the call returned, if it was at one."""
+        return self.scene.target(self.run.access)
+
+
+def views(case: Case, outcomes: Outcomes) -> Iterator[View]:
+    """Every KVM_RUN of a case, in order."""
+    return (View(case, outcomes, number) for number in range(len(outcomes.runs)))

@@ -1,8 +1,8 @@
 """The cures proposed in May 2026, each as one change to Linux 7.3.4.
 
 Modelled from their descriptions on linux-arm-kernel (lists.infradead.org, 2026-May, messages
-1126887, 1126903 and 1127183). None was merged. The VNCR path, which all but the first leave as it is,
-is not modelled yet.
+1126887, 1126903 and 1127183). None was merged. The VNCR path, which all but the first leave as it
+is, is not modelled yet.
 """
 
 from typing import Final

@@ -3,7 +3,7 @@
 The rules are numbered as in docs/model.md; they are tried in that order.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from emu.abi import (
     MEM_MAX_NR_PAGES,
@@ -23,8 +23,7 @@ _FIXED_FLAGS = MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _ID_MASK = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRegion:
+class MemoryRegion(NamedTuple):
     """struct kvm_userspace_memory_region2, and which of the two ioctls carries it."""
 
     slot: int
