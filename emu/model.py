@@ -48,7 +48,8 @@ class Model:
         """One KVM_RUN: stamp, run, and put down what came of it."""
         run, guest = vcpu.run, vcpu.guest
         before = run.exit_reason
-        if before != ExitReason.MMIO:  # its record is still wanted
+        stamped = before != ExitReason.MMIO  # whose record is still wanted
+        if stamped:
             run.u1, run.u2 = STAMP_GPA, STAMP_SIZE
         gpa, size = run.u1, run.u2
         vcpu.requests = flags
@@ -67,7 +68,7 @@ class Model:
             exit_reason=run.exit_reason,
             union=_union(run),
             before=before,
-            fresh=(run.u1, run.u2) != (gpa, size),
+            fresh=run.u1 != gpa or (not stamped and run.u2 != size),
             access=guest.step,
             moved=guest.moved,
             changed=guest.changed,

@@ -25,15 +25,15 @@ class RunOutcome(msgspec.Struct, frozen=True, gc=False):
 
     ``step`` is the index of its Run step. ``access`` is the index of the Guest step that the guest
     was at when KVM_RUN returned, or IDLE. ``union`` is four u64 words of kvm_run's exit union, at
-    offsets 32, 40, 48 and 56. ``before`` is exit_reason before the call. ``fresh``: words 1 and 2
-    (memory_fault.gpa and .size) are no longer what they were before the call, when they held the
-    stamp, or an MMIO record that was still pending. ``moved``: the guest's PC is not that of the
+    offsets 32, 40, 48 and 56. ``before`` is exit_reason before the call. ``fresh``:
+    memory_fault.gpa no longer holds the stamp; after an MMIO exit, which is not stamped over, gpa
+    or size (words 1 and 2) is no longer what it was. ``moved``: the guest's PC is not that of the
     access. ``changed``: another register of the guest is not what it was when the access began.
     ``exceptions`` are those that the guest took during the call: the Guest step whose access took
-    it, and ESR_EL1. Its handler gives the access up and the guest goes on.
-    ``injected``: an error was injected in this call or before it. ``stuck``: the guest took the
-    same fault again and again without an end, and the machine gave up. ``sigbus``: the VMM got
-    SIGBUS for memory that the guest touched.
+    it, and ESR_EL1. Its handler gives the access up and the guest goes on. ``injected``: an error
+    was injected in this call or before it. ``stuck``: the guest took the same fault again and again
+    without an end, and the machine gave up. ``sigbus``: the VMM got SIGBUS for memory that the
+    guest touched.
     """
 
     step: int

@@ -26,7 +26,9 @@ def returns_minus_one(view: View) -> str | None:
 
     api.rst calls it the only exit that comes with -1 instead of 0.
     """
-    return f"MEMORY_FAULT was filled, but KVM_RUN returned {view.run.ret}"
+    if view.run.ret >= 0:
+        return f"MEMORY_FAULT was filled, but KVM_RUN returned {view.run.ret}"
+    return None
 
 
 def documented_errno(view: View) -> str | None:
@@ -35,7 +37,9 @@ def documented_errno(view: View) -> str | None:
     api.rst says that errno will be one of the two. Its next sentence, that exit_reason is stale for
     any other errno, is what the reading ``documented`` grants instead.
     """
-    return f"MEMORY_FAULT was filled under {errno_name(view.run.errno)}"
+    if view.run.errno not in DOCUMENTED:
+        return f"MEMORY_FAULT was filled under {errno_name(view.run.errno)}"
+    return None
 
 
 def written_for_this_fault(view: View) -> str | None:
@@ -49,6 +53,8 @@ def written_for_this_fault(view: View) -> str | None:
         return "MEMORY_FAULT was filled, but the guest is at no access"
     if not any(view.scene.gmem_slot_at(page) for page in view.target.pages):
         return "MEMORY_FAULT tells of another fault: this access touches no guest_memfd"
+    if view.is_of_an_earlier_fault:
+        return "MEMORY_FAULT tells of an access that the guest has gone on from"
     return None
 
 
@@ -58,7 +64,7 @@ def names_the_page(view: View) -> str | None:
     api.rst: the range is [gpa, gpa + size); the only defined flag is PRIVATE. Silent about a record
     that is not this access's at all (C3).
     """
-    if view.target is None:
+    if view.target is None or view.is_of_an_earlier_fault:
         return None
     slots = [view.scene.gmem_slot_at(page) for page in view.target.pages]
     return _field_error(view.run, view.target, slots) if any(slots) else None
@@ -87,7 +93,8 @@ def failed_lookup_is_told(view: View) -> str | None:
     access, an abort that the case forced, such an errno injected elsewhere.
     """
     run, target, scene = view.run, view.target, view.scene
-    if target is None or scene.forced_abort:
+    told = run.exit_reason == ExitReason.MEMORY_FAULT and run.fresh
+    if told or target is None or scene.forced_abort:
         return None
     if any(_fails_elsewhere(site, errno) for site, errno in scene.injected):
         return None
@@ -112,7 +119,9 @@ def _fails_elsewhere(site: Site, errno: Errno) -> bool:
 
 def success_has_a_reason(view: View) -> str | None:
     """C6. A KVM_RUN that returns 0 has an exit_reason. Inferred: there is nothing else to read."""
-    return f"KVM_RUN returned {view.run.ret} and exit_reason is UNKNOWN"
+    if view.run.exit_reason == ExitReason.UNKNOWN:
+        return f"KVM_RUN returned {view.run.ret} and exit_reason is UNKNOWN"
+    return None
 
 
 def nothing_is_left_behind(view: View) -> str | None:
@@ -120,7 +129,7 @@ def nothing_is_left_behind(view: View) -> str | None:
 
     The thread weighs it; userspace may not look there, so only ``paranoid`` asks for it.
     """
-    if view.target is None:
+    if not view.run.fresh or view.target is None:
         return None
     _, gpa, size, _ = view.run.union
     if size == PAGE_SIZE and gpa in view.target.pages and view.scene.gmem_slot_at(gpa):

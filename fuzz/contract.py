@@ -43,8 +43,8 @@ class Basis(Enum):
 class Clause:
     """A clause: its id and title, what it rests on, and which readings ask for it.
 
-    ``when``: the outcomes that it has something to say about, told by return value, errno,
-    exit_reason, freshness and whether the doorbell rang; ``check`` is asked of no other.
+    ``when``: the outcomes that it is about, told by return value, errno, exit_reason, freshness and
+    whether the doorbell rang; ``check`` is asked of no other.
     """
 
     id: str
@@ -61,6 +61,10 @@ class Clause:
 
 def _is_fault(run: RunOutcome) -> bool:
     return run.exit_reason == ExitReason.MEMORY_FAULT
+
+
+def _is_filled(run: RunOutcome) -> bool:
+    return run.exit_reason == ExitReason.MEMORY_FAULT and run.fresh
 
 
 def _is_documented(run: RunOutcome) -> bool:
@@ -81,7 +85,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "a fresh MEMORY_FAULT comes with -1",
         Basis.DOCUMENTED,
         _ALL,
-        lambda run: _is_fault(run) and run.fresh and run.ret >= 0,
+        _is_filled,
         clauses.returns_minus_one,
     ),
     Clause(
@@ -89,7 +93,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "a fresh MEMORY_FAULT comes with EFAULT or EHWPOISON (the leak)",
         Basis.DOCUMENTED,
         _ALL_BUT_DOCUMENTED,
-        lambda run: _is_fault(run) and run.fresh and _is_undocumented(run),
+        lambda run: _is_filled(run) and run.ret < 0,
         clauses.documented_errno,
     ),
     Clause(
@@ -105,7 +109,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "gpa and size are the host page of the fault",
         Basis.DOCUMENTED,
         _ALL,
-        lambda run: _is_fault(run) and run.fresh and not _is_undocumented(run),
+        lambda run: _is_filled(run) and not _is_undocumented(run),
         clauses.names_the_page,
     ),
     Clause(
@@ -113,7 +117,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "a guest_memfd lookup that failed with one of the two is reported",
         Basis.THREAD,
         _ALL,
-        lambda run: _is_documented(run) and not (_is_fault(run) and run.fresh),
+        _is_documented,
         clauses.failed_lookup_is_told,
     ),
     Clause(
@@ -121,7 +125,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "ret 0 has an exit_reason",
         Basis.INFERRED,
         _ALL_BUT_DOCUMENTED,
-        lambda run: run.ret >= 0 and run.exit_reason == ExitReason.UNKNOWN,
+        lambda run: run.ret >= 0,
         clauses.success_has_a_reason,
     ),
     Clause(
@@ -129,7 +133,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "another errno leaves no fresh record in the union",
         Basis.THREAD,
         _PARANOID,
-        lambda run: not _is_fault(run) and run.fresh and _is_undocumented(run),
+        lambda run: _is_undocumented(run) and not _is_fault(run),
         clauses.nothing_is_left_behind,
     ),
     Clause(

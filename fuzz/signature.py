@@ -5,7 +5,6 @@ The place is told from the case, so that it is the same on a model and on a real
 
 from typing import NamedTuple
 
-from emu.abi import PAGE_MASK
 from emu.case import Case
 from emu.outcome import Outcomes
 from fuzz.judge import Breach
@@ -33,8 +32,10 @@ def _site(view: View, clause: str) -> str:
     """Which part of the kernel must have spoken, by its function's name where there is one."""
     if clause == "C3":
         return "earlier-fault" if view.run.fresh else "earlier-run"
-    if clause in ("C1", "C2") and _is_of_another_fault(view):
+    if clause in ("C1", "C2") and view.is_of_an_earlier_fault:
         return "earlier-fault"
+    if clause == "C6":
+        return "run-loop"
     if clause == "C8":
         return "before-loop"
     target = view.target
@@ -46,9 +47,3 @@ def _site(view: View, clause: str) -> str:
     if any(slot is not None and slot.gmem is not None for slot in slots):
         return "gmem_abort"
     return "user_mem_abort"
-
-
-def _is_of_another_fault(view: View) -> bool:
-    """Whether the report is of a fault that the guest went on from, in the same KVM_RUN."""
-    gpa = view.run.union[1]
-    return view.target is None or gpa & PAGE_MASK not in view.target.pages

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from emu.abi import Errno
+from emu.abi import PAGE_MASK, Errno
 from emu.case import Case, Run
 from emu.outcome import Outcomes
 from fuzz.scene import Scene, Target
@@ -40,6 +40,17 @@ class View:
     def target(self) -> Target | None:
         """The access that the guest was at when the call returned, if it was at one."""
         return self.scene.target(self.run.access)
+
+    @property
+    def is_of_an_earlier_fault(self) -> bool:
+        """Whether the report names a page of an access that ended in a guest exception, in the same
+        call, and none of the present one's.
+        """
+        page = self.run.union[1] & PAGE_MASK
+        if self.target is not None and page in self.target.pages:
+            return False
+        earlier = (self.scene.target(step) for step, _ in self.run.exceptions)
+        return any(target is not None and page in target.pages for target in earlier)
 
 
 def views(case: Case, outcomes: Outcomes) -> Iterator[View]:

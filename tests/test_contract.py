@@ -7,7 +7,7 @@ import pytest
 
 from emu import text
 from emu.abi import DOORBELL_IDLE, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
-from emu.case import Run
+from emu.case import Guest, Run
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from fuzz.contract import Reading
 from fuzz.judge import judge
@@ -55,15 +55,13 @@ def outcome(ret: int, errno: int, reason: int, union: tuple[int, int, int, int])
 
 
 def condemned(source: str, run: RunOutcome) -> list[str]:
-    """The clauses that condemn ``run`` as the last KVM_RUN of a case with one access."""
+    """The clauses that condemn ``run`` as the last KVM_RUN of a case, at its last access."""
     case = text.load(source)
-    access = next(
-        (index for index, step in enumerate(case.steps) if type(step).__name__ == "Guest"), IDLE
-    )
+    accesses = [index for index, step in enumerate(case.steps) if isinstance(step, Guest)]
     earlier = outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, 8, 0))
     steps = [index for index, step in enumerate(case.steps) if isinstance(step, Run)]
     placed = msgspec.structs.replace(
-        run, step=steps[-1], access=IDLE if run.access == IDLE else access
+        run, step=steps[-1], access=IDLE if run.access == IDLE else accesses[-1]
     )
     runs = [msgspec.structs.replace(earlier, step=step, access=IDLE) for step in steps[:-1]]
     outcomes = Outcomes((*runs, placed), ())
@@ -87,6 +85,15 @@ FAULTS = [
     (
         READ,
         msgspec.structs.replace(outcome(-1, Errno.EFAULT, MF, RECORD), access=IDLE),
+        ["C3"],
+    ),
+    # ... and for an access that the guest has gone on from, in the same KVM_RUN.
+    (
+        GMEM + "guest read64 slot0+0x1000\nguest read64 slot0+0x10\nrun\n",
+        msgspec.structs.replace(
+            outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
+            exceptions=((2, 0x86000010),),
+        ),
         ["C3"],
     ),
     # C4: each field; the page of a crossing access may be either one.

@@ -91,7 +91,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "bad-prepare-forgotten": _bad(BadPrepareForgotten(), "C5-gmem_abort"),
     "bad-address-left": _bad(BadAddressLeft(), "C7-gmem_abort"),
     "bad-raw-errno": _bad(BadRawErrno(), "C2-gmem_abort"),
-    "bad-unknown-exit": _bad(BadUnknownExit(), "C6-user_mem_abort"),
+    "bad-unknown-exit": _bad(BadUnknownExit(), "C6-run-loop"),
     "bad-immediate-exit": _bad(BadImmediateExit(), "C8-before-loop"),
     "bad-walk-mmio": _bad(BadWalkMmio(), "C13-io_mem_abort"),
 }

@@ -1,0 +1,65 @@
+# Needs make and Python >= 3.11 with venv and pip; nothing is installed outside .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help fuzz test lint check bench live-test lock clean
+
+# The first that runs and is new enough; `make PYTHON=...` decides otherwise.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(name))) python3)
+
+KERNEL ?= v7.3
+FOR ?= 20s
+CAMPAIGN ?= campaign
+
+BIN := .venv/bin
+READY := .venv/ready
+PIP := -m pip --disable-pip-version-check
+UV := uv==0.13.9
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+fuzz: $(READY) ## search kernel v7.3 for 20 s in campaign/, then list the findings
+	@$(BIN)/gff fuzz --kernel $(KERNEL) --for $(FOR) --campaign $(CAMPAIGN) || test $$? -eq 1
+	@$(BIN)/gff triage list $(CAMPAIGN) || test $$? -eq 1
+
+test: $(READY) ## every test and every corpus case
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## formatting, lint, types, import rules
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+check: lint test ## lint and test
+
+bench: $(READY) ## how fast it is here
+	@$(BIN)/gff bench
+
+live-test: ## replay cases on a real kernel; not in this version
+	@echo "This version has no real-kernel machine: nothing was tested." >&2; exit 3
+
+lock: ## rewrite requirements.txt from pyproject.toml with the newest versions it allows
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python $(PIP) install -qq $(UV)
+	@.venv-lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev \
+		--custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+	@rm -rf .venv-lock
+
+clean: ## remove the environment and the caches; campaigns stay
+	@rm -rf .venv .venv-lock .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { \
+		echo "$(PYTHON) is missing or older than Python 3.11: name another with make PYTHON=..." >&2; \
+		exit 3; }
+	@echo "setting up .venv ($$($(PYTHON) --version)) from requirements.txt" >&2
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) install -qq --requirement requirements.txt
+	@$(BIN)/python $(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,72 @@
+"""The words of a case's text, and what each stands for.
+
+An enum's value is its spelling; the bits of a set of flags are spelled here.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeVar
+
+from emu.abi import Errno, GmemFlag, MemFlag
+from emu.access import Access
+from emu.case import (
+    IPA_BITS,
+    AbortBit,
+    CpuExit,
+    MemKind,
+    Protection,
+    RunFlag,
+    Site,
+    VcpuState,
+)
+
+E = TypeVar("E", bound=Enum)
+
+
+def _spellings(members: type[E]) -> Mapping[str, E]:
+    return {str(member.value): member for member in members}
+
+
+ACCESSES: Final = _spellings(Access)
+SITES: Final = _spellings(Site)
+CPU_EXITS: Final = _spellings(CpuExit)
+MEM_KINDS: Final = _spellings(MemKind)
+PROTECTIONS: Final = _spellings(Protection)
+VCPU_STATES: Final = _spellings(VcpuState)
+ERRNOS: Final[Mapping[str, Errno]] = {errno.name: errno for errno in Errno}
+SWITCH: Final[Mapping[str, bool]] = {"on": True, "off": False}
+IPA_SIZES: Final[Mapping[str, int]] = {str(bits): bits for bits in IPA_BITS}
+IOEVENTFD_SIZES: Final[Mapping[str, int]] = {str(size): size for size in (1, 2, 4, 8)}
+
+GMEM_FLAGS: Final[Mapping[str, int]] = {
+    "mmap": GmemFlag.MMAP,
+    "init-shared": GmemFlag.INIT_SHARED,
+}
+MEM_FLAGS: Final[Mapping[str, int]] = {
+    "log-dirty": MemFlag.LOG_DIRTY_PAGES,
+    "readonly": MemFlag.READONLY,
+    "guest-memfd": MemFlag.GUEST_MEMFD,
+}
+ABORT_BITS: Final[Mapping[str, int]] = {
+    "hpfar-invalid": AbortBit.HPFAR_INVALID,
+    "fnv": AbortBit.FNV,
+    "s1ptw": AbortBit.S1PTW,
+    "lst": AbortBit.LST,
+}
+RUN_FLAGS: Final[Mapping[str, int]] = {
+    "immediate-exit": RunFlag.IMMEDIATE_EXIT,
+    "bad-argument": RunFlag.BAD_ARGUMENT,
+    "other-mm": RunFlag.OTHER_MM,
+    "signal": RunFlag.SIGNAL,
+    "killed": RunFlag.KILLED,
+    "vm-dead": RunFlag.VM_DEAD,
+    "suspend": RunFlag.SUSPEND,
+    "dirty-ring-full": RunFlag.DIRTY_RING_FULL,
+    "irq-line": RunFlag.IRQ_LINE,
+    "cpu-unsupported": RunFlag.CPU_UNSUPPORTED,
+}
+
+
+def spell_bits(bits: int, table: Mapping[str, int]) -> list[str]:
+    """The words for the bits that are set."""
+    return [word for word, bit in table.items() if bits & bit]

@@ -1,0 +1,1 @@
+"""Judging outcomes against the contract, and searching for cases that break it."""

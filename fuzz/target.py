@@ -1,0 +1,105 @@
+"""What one execution is: bytes to a case, the case on each kernel, the judge, and what to keep.
+
+It goes on after a finding: each is stored at once as it was found, then shrunk and stored again.
+An exception in here is our fault and never a finding: the input is kept apart, and it goes on.
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from emu import wire
+from emu.case import Case
+from emu.kvm.kvm_main import Kernel
+from emu.model import Model
+from fuzz.contract import Reading
+from fuzz.feedback import Feedback
+from fuzz.judge import judge
+from fuzz.shrink import shrink, sort_key
+from fuzz.sighting import Observer, Sighting, sightings
+from fuzz.store import Store
+
+SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
+
+
+class Target:
+    """One worker's search. ``age`` tells the seconds since the campaign began."""
+
+    def __init__(
+        self,
+        store: Store,
+        kernels: Mapping[str, Kernel],
+        reading: Reading,
+        feedback: Feedback,
+        age: Callable[[], float],
+    ) -> None:
+        self.cases = 0
+        self.harness_crashes = 0
+        self._store = store
+        self._reading = reading
+        self._feedback = feedback
+        self._age = age
+        self._model = Model()
+        self._kernels = dict(kernels)
+        self._sizes = {finding.name: finding.size for finding in store.findings()}
+        self._uncounted: Counter[str] = Counter()
+        self._crash_sites: set[str] = set()
+
+    def run(self, data: bytes) -> None:
+        """One execution. Raises nothing but OSError, when something cannot be stored."""
+        self.cases += 1
+        try:
+            case = wire.decode(data)
+            for name, kernel in self._kernels.items():
+                outcomes = self._model.run(case, kernel)
+                self._feedback.mark(outcomes.runs)
+                breaches = judge(case, outcomes, self._reading)
+                if breaches:
+                    for sighting in sightings(name, case, outcomes, breaches):
+                        self._see(sighting)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
+            self._crashed(data, error)
+
+    def store_counts(self) -> None:
+        """Writes down how often each finding was seen since the last time."""
+        for name, count in self._uncounted.items():
+            self._store.count(name, count)
+        self._uncounted.clear()
+
+    def _see(self, sighting: Sighting) -> None:
+        """Counts, and stores what is new or smaller than before."""
+        name, case = sighting.name, sighting.case
+        known = self._sizes.get(name)
+        # The number of steps first: it decides nearly always, and the rest of the key is dear.
+        if known is not None and (len(case.steps) > known.steps or sort_key(case) >= known):
+            self._uncounted[name] += 1
+            return
+        self._sizes[name] = sort_key(case)
+        age = self._age()
+        self._store.record(sighting.finding(age, 1, case))
+        smallest = self._shrunk(sighting)
+        self._store.record(smallest.finding(age, 0, case))
+        self._sizes[name] = sort_key(smallest.case)
+
+    def _shrunk(self, sighting: Sighting) -> Sighting:
+        name, wanted = sighting.kernel, sighting.signature
+        observer = Observer(self._model, name, self._kernels[name], self._reading)
+
+        def interesting(case: Case) -> bool:
+            return observer.look_for(wanted, case) is not None
+
+        with self._feedback.paused():
+            smallest = shrink(sighting.case, interesting, SHRINK_BUDGET)
+            return observer.look_for(wanted, smallest) or sighting
+
+    def _crashed(self, data: bytes, error: Exception) -> None:
+        self.harness_crashes += 1
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__}-{frame.name}-{frame.lineno}"
+        if place not in self._crash_sites:
+            self._crash_sites.add(place)
+            lines = traceback.format_exception(error)
+            self._store.record_harness_crash(place, data, "".join(lines))

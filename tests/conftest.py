@@ -1,0 +1,31 @@
+"""Fixtures that the tests of the commands share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.command import LEAK, Ended, Gff
+from triage.cli import execute
+
+
+@pytest.fixture
+def call(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Gff:
+    """``gff`` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def gff(*arguments: str) -> Ended:
+        status = execute(arguments)
+        out, err = capsys.readouterr()
+        return Ended(status, out, err)
+
+    return gff
+
+
+@pytest.fixture
+def leak(tmp_path: Path) -> Path:
+    """The leak as a case file."""
+    path = tmp_path / "leak.case"
+    path.write_text(LEAK)
+    return path

@@ -1,0 +1,150 @@
+"""Bad usage and bad input: one clear line, exit status 2, nothing else."""
+
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from emu import text, wire
+from tests.command import LEAK, Gff, campaign, finding
+
+EXPECTATION: Final = "---\nclaim v7.3\n  run 1: 0 MMIO doorbell\n"
+
+
+# Every row is refused with exit status 2 and one line that says this much.
+REFUSED: Final = [
+    (["run"], "missing argument"),
+    (["run", "absent.case"], "absent.case: No such file"),
+    (["run", "folder.case"], "folder.case: a directory"),
+    (["run", "empty.case"], "empty.case: an empty file"),
+    (["run", "empty"], "empty: an empty file"),
+    (["run", "huge.case"], "huge.case: larger than 16 MiB"),
+    (["run", "latin.case"], "latin.case:2:3: found byte 0xff"),
+    (["run", "wrong.case"], "wrong.case:2:7: found 'read65'"),
+    (["run", "noise"], "noise:1:"),
+    (["run", "truncated"], "truncated: byte 132: truncated record"),
+    (["run", "cut"], "cut: byte 3: truncated header"),
+    (["run", "operation"], "operation: byte 4: unknown operation"),
+    (["run", "padding"], "padding: byte "),
+    (["run", "long"], "long: byte 8196: too many records"),
+    (["run", "leak.case", "absent.case"], "absent.case: No such file"),
+    (["run", "leak.case", "-k", "v9.9"], "unknown kernel 'v9.9' (known: v7.3, "),
+    (["run", "leak.case", "-k", "claen"], "did you mean clean?"),
+    (["run", "leak.case", "--reading", "loose"], "unknown reading 'loose' (known: strict, "),
+    (["run", "bad\0name"], "null"),
+    (["run", "not\nthere"], "not\\nthere: No such file"),
+    (["fuzz", "-k", "v9.9"], "unknown kernel 'v9.9'"),
+    (["fuzz", "--for", "soon"], "--for 'soon': expected a number and s, m, h or d"),
+    (["fuzz", "--for", "0s"], "--for '0s'"),
+    (["fuzz", "--for", "-5s"], "--for '-5s'"),
+    (["fuzz", "--for", "nan"], "--for 'nan'"),
+    (["fuzz", "--for", "9" * 400], "--for '999"),
+    (["fuzz", "--workers", "0"], "--workers"),
+    (["fuzz", "--cases", "many"], "--cases"),
+    (["fuzz", "--coverage", "full"], "unknown coverage mode 'full'"),
+    (["fuzz", "--for", "1s", "--campaign", "leak.case"], "leak.case: a file"),
+    (["fuzz", "--for", "1s", "--campaign", "leak.case/below"], "leak.case/below: Not a directory"),
+    (["fuzz", "--for", "1s", "--campaign", "/proc/campaign"], "/proc/campaign: "),
+    (
+        ["fuzz", "--for", "1s", "--campaign", "folder.case"],
+        "folder.case: not empty, and not a",
+    ),
+    (["triage", "list", "absent"], "absent: not a campaign"),
+    (["triage", "list", "folder.case"], "folder.case: not a campaign"),
+    (["triage", "list", "leak.case"], "leak.case: not a campaign"),
+    (["triage", "list", "damaged"], "damaged"),
+    (["triage", "show", "C2"], "campaign: not a campaign"),
+    (["triage", "show", "C9", "some"], "no finding 'C9' (known: C2-gmem_abort-natural, "),
+    (["triage", "show", "C2", "some"], "'C2' is more than one finding: "),
+    (["corpus", "check", "absent"], "absent: No such file"),
+    (["corpus", "check", "nothing"], "nothing: no .case file in it"),
+    (["corpus", "check", "wrong.case"], "wrong.case:2:7"),
+    (["corpus", "check", "-k", "v9.9"], "unknown kernel"),
+    (["corpus", "check", "stranger.case"], "stranger.case:7:7: unknown kernel 'v0.1'"),
+    (["corpus", "bless"], "missing argument"),
+    (["corpus", "bless", "stranger.case"], "stranger.case:7:7: unknown kernel 'v0.1'"),
+    (["corpus", "bless", "leak.case", "wrong.case"], "wrong.case:2:7"),
+    (["bench", "--seconds", "long"], "--seconds"),
+    (["kernels", "--all"], "no such option: --all"),
+    (["nonsense"], "no such command 'nonsense'"),
+]
+
+
+@pytest.fixture
+def mess(tmp_path: Path, leak: Path) -> Path:
+    """A folder with every kind of file that cannot be used."""
+    data = wire.encode(text.load(leak.read_text()))
+    files = {
+        "empty.case": b"",
+        "empty": b"",
+        "huge.case": b"\n" * ((16 << 20) + 1),
+        "latin.case": b"run\nru\xffn\n",
+        "wrong.case": b"run\nguest read65 0x0\n",
+        "noise": Random(1).randbytes(500),  # noqa: S311 - noise, no secret
+        "truncated": data[:-1],
+        "cut": data[:3],
+        "operation": data[:4] + b"\xfe" + data[5:],
+        "padding": data[:-1] + b"\x01",
+        "long": data[:4] + data[4:36] * 257,
+        "stranger.case": (LEAK + EXPECTATION.replace("v7.3", "v0.1")).encode(),
+        "folder.case/file": b"here",
+        "damaged/campaign.json": b'{"format":',
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "nothing").mkdir()
+    some = ("C2-gmem_abort-natural", "C2-gmem_abort-injected")
+    campaign(tmp_path / "some", *(finding(each, "v7.3", 1.0) for each in some))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("mess")
+@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=lambda value: str(value)[:40])
+def test_bad_usage_and_bad_input_are_one_line_and_status_2(
+    call: Gff, arguments: list[str], told: str
+) -> None:
+    ended = call(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("gff: ")
+    assert ended.err.endswith("\n")
+    assert ended.err.count("\n") == 1
+    assert told in ended.err
+
+
+LINES: Final = (*LEAK.splitlines(), *EXPECTATION.splitlines()[1:])
+
+
+@pytest.mark.parametrize("number", range(len(LINES)))
+@pytest.mark.parametrize("damage", ["{} again", "x{}", "\x1b[31m{}", "{}=", "[bold]"])
+def test_a_case_with_any_line_broken_is_refused_where_it_is_broken(
+    call: Gff, tmp_path: Path, number: int, damage: str
+) -> None:
+    lines = (LEAK + EXPECTATION).splitlines()
+    place = number if number < len(LEAK.splitlines()) else number + 1
+    lines[place] = damage.format(lines[place])
+    (tmp_path / "broken.case").write_text("\n".join(lines))
+    ended = call("run", "broken.case")
+    # More words after an outcome are an outcome, only another one.
+    if place == len(lines) - 1 and lines[place].startswith("  run 1: "):
+        assert ended.status == 1
+        return
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"gff: broken.case:{place + 1}:")
+    assert ended.err.count("\n") == 1
+    assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_random_bytes_are_refused_or_run_but_never_crash(
+    call: Gff, tmp_path: Path, seed: int
+) -> None:
+    chance = Random(seed)  # noqa: S311 - noise, no secret
+    start = bytes([wire.VERSION]) if seed % 2 else b""
+    (tmp_path / "input").write_bytes(start + chance.randbytes(chance.randrange(1, 300)))
+    ended = call("run", "input")
+    assert ended.status == 2
+    assert ended.err.startswith("gff: input")
+    assert ended.err.count("\n") == 1

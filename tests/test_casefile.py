@@ -1,0 +1,311 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from emu import casefile, text
+from emu.abi import Errno, ExitReason
+from emu.case import Case, Run
+from emu.casefile import (
+    Basis,
+    CaseFile,
+    CaseSyntaxError,
+    Expectation,
+    ExpectedLine,
+    ExpectedRefusal,
+    ExpectedRun,
+)
+from emu.outcome import Outcomes, Refusal, RunOutcome
+from tests.strategies import CASES
+
+SAMPLE: Final = """\
+# The leak, on a guest_memfd.
+# Message-ID: <1@example.org>
+
+create gmem0 size=0x2000 flags=mmap  # two pages
+# A slot for each of them.
+memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0 flags=guest-memfd
+memslot 1 gpa=0x40000000 size=0x1000 gmem0+0x1000 flags=guest-memfd
+fail kvm_gmem_get_pfn ENOMEM
+guest   read64 0x40000000
+run
+
+run signal
+# The end.
+---
+observed v7.3 v6.18
+  run 1: -1 ENOMEM MEMORY_FAULT gpa=0x40000000 size=0x1000 flags=0x0 injected  ! C2
+  run 2: -1 EINTR INTR injected
+  step 3: EEXIST
+claim bad-two.of_them+1
+  run 1: -1 77 MEMORY_FAULT kept  ! C2 C11
+  run 2: hang UNKNOWN
+  step 3: EEXIST
+  step 4: 77
+inferred clean
+  step 3: EEXIST
+"""
+CASE: Final = text.load(SAMPLE.partition("---")[0])
+REFUSAL: Final = ExpectedRefusal(3, "EEXIST")
+OBSERVED: Final = Expectation(
+    Basis.OBSERVED,
+    ("v7.3", "v6.18"),
+    (
+        ExpectedRun(
+            1,
+            "-1 ENOMEM MEMORY_FAULT gpa=0x40000000 size=0x1000 flags=0x0 injected",
+            ("C2",),
+        ),
+        ExpectedRun(2, "-1 EINTR INTR injected", ()),
+        REFUSAL,
+    ),
+)
+CLAIM: Final = Expectation(
+    Basis.CLAIM,
+    ("bad-two.of_them+1",),
+    (
+        ExpectedRun(1, "-1 77 MEMORY_FAULT kept", ("C2", "C11")),
+        ExpectedRun(2, "hang UNKNOWN", ()),
+        REFUSAL,
+        ExpectedRefusal(4, "77"),
+    ),
+)
+INFERRED: Final = Expectation(Basis.INFERRED, ("clean",), (REFUSAL,))
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "case-format.md"
+
+BASES: Final = "observed, claim, inferred"
+ERRNOS: Final = ", ".join(errno.name for errno in Errno)
+NUMBER: Final = "a number (0xHEX or decimal) from 0 to 0xffffffffffffffff"
+RUNS: Final = "the number of one of the case's 1 runs"
+STEPS: Final = "the number of a step of the case other than run"
+OUTCOME: Final = "  run 1: 0 UNKNOWN"
+
+# What stands below "run", "skip" and "---", which are lines 1 to 3.
+REFUSED: Final = [
+    ("", "4:1: found the end of the file, expected a group of kernels"),
+    ("# none", "4:1: found the end of the file, expected a group of kernels"),
+    ("run 1: 0 UNKNOWN", f"4:1: found 'run', expected one of: {BASES}"),
+    ("\nseen v7.3", f"5:1: found 'seen', expected one of: {BASES}"),
+    ("observed", "4:9: found the end of the line, expected the name of a kernel"),
+    ("observed v7.3 *", "4:15: found '*', expected the name of a kernel"),
+    ("observed v7.3 v7.3", "4:15: found 'v7.3' again, expected it once at most"),
+    ("claim a\nclaim b a", "5:9: found 'a' again, expected it once at most"),
+    ("claim a\nskip", f"5:1: found 'skip', expected one of: run, step, {BASES}"),
+    ("claim a\n---", f"5:1: found '---', expected one of: run, step, {BASES}"),
+    ("claim a\n  run", "5:6: found the end of the line, expected NUMBER:"),
+    ("claim a\n  run 1 0", "5:7: found '1', expected NUMBER:"),
+    ("claim a\n  run x: 0", f"5:7: found 'x', expected {NUMBER}"),
+    ("claim a\n  run 0: 0", f"5:7: found '0:', expected {RUNS}"),
+    ("claim a\n  run 2: 0", f"5:7: found '2:', expected {RUNS}"),
+    ("claim a\n  run 1:", "5:9: found the end of the line, expected an outcome"),
+    ("claim a\n  run 1: ! C2", "5:10: found '!', expected an outcome"),
+    (f"claim a\n{OUTCOME} !", "5:20: found '!', expected clauses after it"),
+    (f"claim a\n{OUTCOME} C2", "5:20: found 'C2', expected ! before clauses"),
+    (f"claim a\n{OUTCOME} ! c2", "5:22: found 'c2', expected a clause, such as C2"),
+    (f"claim a\n{OUTCOME} ! C2 !", "5:25: found '!', expected a clause, such as C2"),
+    (f"claim a\n{OUTCOME} ! C2 C2", "5:25: found 'C2' again, expected it once at most"),
+    (f"claim a\n{OUTCOME}\n{OUTCOME}", "6:7: found '1:' again, expected it once at most"),
+    ("claim a\n  step 1: EIO", f"5:8: found '1:', expected {STEPS}"),
+    ("claim a\n  step 3: EIO", f"5:8: found '3:', expected {STEPS}"),
+    ("claim a\n  step 2:", "5:10: found the end of the line, expected an errno"),
+    ("claim a\n  step 2: EWHAT", f"5:11: found 'EWHAT', expected one of: {ERRNOS}"),
+    (
+        "claim a\n  step 2: 4096",
+        "5:11: found '4096', expected a number (0xHEX or decimal) from 1 to 4095",
+    ),
+    ("claim a\n  step 2: EIO EIO", "5:15: found 'EIO' again, expected it once at most"),
+    ("claim a\n  step 2: EIO ! C9", "5:15: found '!', expected the end of the line"),
+]
+
+
+def test_a_file_is_read_in_its_parts() -> None:
+    read = casefile.load(SAMPLE, "some.case")
+    assert read.header == "# The leak, on a guest_memfd.\n# Message-ID: <1@example.org>\n"
+    assert read.body == SAMPLE[len(read.header) : SAMPLE.index("---")]
+    assert read.case == CASE
+    assert read.expectations == (OBSERVED, CLAIM, INFERRED)
+    assert casefile.dump(read) == SAMPLE
+
+
+def test_the_group_of_a_kernel_is_found_by_its_name() -> None:
+    read = casefile.load(SAMPLE)
+    assert read.expected_of("v6.18") == OBSERVED
+    assert read.expected_of("clean") == INFERRED
+    assert read.expected_of("v6.1") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "body"),
+    [
+        ("", "", ""),
+        ("# all", "# all\n", ""),
+        ("run", "", "run\n"),
+        ("\n# not the header\nrun\n", "", "\n# not the header\nrun\n"),
+        (" # a\x0cb\r\nrun\r\n", " # a\x0cb\r\n", "run\r\n"),
+    ],
+)
+def test_a_file_without_expectations_keeps_its_text(content: str, header: str, body: str) -> None:
+    read = casefile.load(content)
+    assert (read.header, read.body, read.expectations) == (header, body, ())
+    assert casefile.dump(read) == header + body
+
+
+def test_expectations_are_rewritten_in_order_and_the_case_above_them_is_not() -> None:
+    above = "# a\n\nguest  cas 0x10 # b\nrun#c\n run\n"
+    below = """
+ observed v7.3  # seen
+
+ step 1:  EIO
+ run 2: 0   UNKNOWN\t!  C6 C11
+ run 1: 0 INTR
+"""
+    assert casefile.dump(casefile.load(f"{above} ---  # d\n{below}")) == (
+        f"{above}---\nobserved v7.3\n  run 1: 0 INTR\n  run 2: 0 UNKNOWN  ! C6 C11\n  step 1: EIO\n"
+    )
+
+
+@pytest.mark.parametrize(("below", "message"), REFUSED)
+def test_wrong_expectations_are_refused_with_their_place(below: str, message: str) -> None:
+    with pytest.raises(CaseSyntaxError) as caught:
+        casefile.load(f"run\nskip\n---\n{below}", "some.case")
+    assert str(caught.value) == f"some.case:{message}"
+
+
+def test_a_wrong_case_is_refused_with_its_place_in_the_file() -> None:
+    with pytest.raises(CaseSyntaxError, match=r"^some\.case:3:5: found 'x', "):
+        casefile.load("# a\n\nrun x\n---\nclaim a\n", "some.case")
+
+
+def _breakages(line: str) -> Iterator[str]:
+    """Ways to break a line of a group in one place."""
+    yield f"stray {line}"
+    yield re.sub(r"\d+:", "9:", line) if ":" in line else f"{line} *"
+    yield re.sub(r"\d+:", "0:", line) if ":" in line else f"{line} v7.3"
+    word, rest = line.split(maxsplit=1)
+    for at in range(len(word)):
+        yield f"{word[:at]}{word[at + 1 :]} {rest}"
+    yield line.replace(":", "") if ":" in line else word
+    if "step" in line:
+        yield f"{line} stray"
+        yield line[:-2]
+    if "!" in line:
+        yield line.replace("!", "")
+        yield f"{line} stray"
+        yield line.partition("!")[0] + "!"
+
+
+BELOW: Final = [
+    index for index, line in enumerate(SAMPLE.splitlines()) if index > 13 and line != "---"
+]
+
+
+@pytest.mark.parametrize("index", BELOW, ids=[SAMPLE.splitlines()[index] for index in BELOW])
+def test_a_broken_line_is_refused_where_it_is(index: int) -> None:
+    lines = SAMPLE.splitlines()
+    for broken in _breakages(lines[index]):
+        with pytest.raises(CaseSyntaxError) as caught:
+            casefile.load("\n".join([*lines[:index], broken, *lines[index + 1 :]]))
+        assert (caught.value.line, broken) == (index + 1, broken)
+        assert 1 <= caught.value.column <= len(broken) + 1
+
+
+def test_kernels_with_equal_lines_and_equal_basis_make_one_group() -> None:
+    leak, clean = (
+        ExpectedRun(1, "-1 ENOMEM MEMORY_FAULT kept", ("C2",)),
+        ExpectedRun(1, "0 INTR", ()),
+    )
+    lines = {
+        "bad": (leak,),
+        "v7.3": (leak,),
+        "read-only-in-source": (clean,),
+        "clean": (clean,),
+        "v6.18": (leak,),
+        "twin": (clean,),
+    }
+    basis = {
+        "bad": Basis.CLAIM,
+        "v7.3": Basis.OBSERVED,
+        "read-only-in-source": Basis.INFERRED,
+        "clean": Basis.CLAIM,
+        "v6.18": Basis.OBSERVED,
+        "twin": Basis.CLAIM,
+    }
+    assert casefile.arrange(lines, basis) == (
+        Expectation(Basis.OBSERVED, ("v7.3", "v6.18"), (leak,)),
+        Expectation(Basis.CLAIM, ("bad",), (leak,)),
+        Expectation(Basis.CLAIM, ("clean", "twin"), (clean,)),
+        Expectation(Basis.INFERRED, ("read-only-in-source",), (clean,)),
+    )
+
+
+def test_outcomes_become_the_lines_of_a_group() -> None:
+    run = RunOutcome(
+        step=4,
+        ret=-1,
+        errno=Errno.ENOMEM,
+        exit_reason=ExitReason.MEMORY_FAULT,
+        union=(0, 0x4000_0000, 0x1000, 0),
+        before=0,
+        fresh=True,
+        access=0,
+        moved=False,
+        changed=False,
+        exceptions=(),
+        injected=False,
+        stuck=False,
+        sigbus=False,
+    )
+    outcomes = Outcomes((run, run), (Refusal(step=2, errno=Errno.EEXIST),))
+    told = "-1 ENOMEM MEMORY_FAULT gpa=0x40000000 size=0x1000 flags=0x0"
+    assert casefile.expected_lines(outcomes, {1: ["C9", "C2", "C9"]}) == (
+        ExpectedRun(1, told, ()),
+        ExpectedRun(2, told, ("C9", "C2")),
+        ExpectedRefusal(3, "EEXIST"),
+    )
+
+
+CLAUSES: Final = st.lists(st.sampled_from(["C1", "C2", "C13"]), unique=True, max_size=2).map(tuple)
+TOLD: Final = st.sampled_from(["0 INTR", "hang UNKNOWN", "-1 EFAULT MEMORY_FAULT kept injected"])
+
+
+def _lines(case: Case, data: DataObject) -> tuple[ExpectedLine, ...]:
+    """Lines that ``case`` can have: one for each run, and for some of its other steps."""
+    runs = sum(isinstance(step, Run) for step in case.steps)
+    refusable = [n for n, step in enumerate(case.steps, 1) if not isinstance(step, Run)]
+    return (
+        *(ExpectedRun(n + 1, data.draw(TOLD), data.draw(CLAUSES)) for n in range(runs)),
+        *(ExpectedRefusal(n, "EINVAL") for n in refusable if data.draw(st.booleans())),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(CASES, st.lists(st.sampled_from(Basis), max_size=4), st.data())
+def test_a_made_file_round_trips(case: Case, bases: list[Basis], data: DataObject) -> None:
+    basis = {f"kernel{n}": known for n, known in enumerate(bases)}
+    lines = {kernel: _lines(case, data) for kernel in basis}
+    made = casefile.make("# A title\n", case, casefile.arrange(lines, basis))
+    assert casefile.load(casefile.dump(made)) == made
+    for kernel, expected in lines.items():
+        group = made.expected_of(kernel)
+        assert group is not None
+        assert (group.basis, group.lines) == (basis[kernel], expected)
+
+
+def test_the_parts_of_a_file_are_values() -> None:
+    read = casefile.load(SAMPLE)
+    assert read == CaseFile(read.header, read.body, CASE, (OBSERVED, CLAIM, INFERRED))
+    assert {read, casefile.load(SAMPLE)} == {read}
+
+
+def test_the_example_in_the_documentation_is_a_canonical_file() -> None:
+    example = PAGE.read_text().split("```\n")[1]
+    read = casefile.load(example)
+    assert casefile.dump(read) == example
+    assert text.dump(read.case) == read.body
+    assert [group.basis for group in read.expectations] == [Basis.OBSERVED, Basis.CLAIM]

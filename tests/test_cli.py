@@ -1,0 +1,327 @@
+"""The commands of ``gff``: exit statuses, JSON, and what people read."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from emu import text, wire
+from emu.kernels import KERNELS
+from tests.command import LEAK, Ended, Gff, campaign, finding
+from triage.durations import seconds, span
+from triage.ending import UserError
+from triage.screen import printable
+
+# EVERY COMMAND
+
+COMMANDS: Final = [
+    ["fuzz"],
+    ["run"],
+    ["kernels"],
+    ["triage", "list"],
+    ["triage", "show"],
+    ["corpus", "check"],
+    ["corpus", "bless"],
+    ["bench"],
+    ["doctor"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_has_an_example_and_the_exit_statuses(call: Gff, command: list[str]) -> None:
+    ended = call(*command, "--help")
+    assert (ended.status, ended.err) == (0, "")
+    assert f"Example: gff {' '.join(command)}" in ended.out
+    assert "--json" in ended.out
+    assert "Exit status: 0 clean" in ended.out
+
+
+@pytest.mark.parametrize("group", [[], ["triage"], ["corpus"]], ids=str)
+def test_without_a_command_the_commands_are_listed(call: Gff, group: list[str]) -> None:
+    ended = call(*group)
+    assert (ended.status, ended.out) == (2, "")
+    assert "Commands:" in ended.err
+
+
+JSON: Final = [
+    (["run", "leak.case"], 1, "cases"),
+    (["kernels"], 0, "kernels"),
+    (["triage", "list", "some"], 1, "findings"),
+    (["triage", "show", "C2-gmem_abort-natural", "some"], 1, "finding"),
+    (["corpus", "check", "leak.case"], 0, "mismatches"),
+    (["corpus", "bless", "leak.case"], 0, "files"),
+    (["doctor"], 0, "parts"),
+]
+
+
+@pytest.mark.usefixtures("leak")
+@pytest.mark.parametrize(("arguments", "status", "key"), JSON, ids=str)
+def test_json_is_one_object_on_standard_output_and_nothing_else(
+    call: Gff, tmp_path: Path, arguments: list[str], status: int, key: str
+) -> None:
+    campaign(tmp_path / "some", finding("C2-gmem_abort-natural", "v7.3", 1.0))
+    ended = call(*arguments, "--json")
+    assert (ended.status, ended.err) == (status, "")
+    assert ended.out.count("\n") == 1
+    assert key in msgspec.json.decode(ended.out, type=dict[str, object])
+
+
+def test_an_interrupt_is_not_a_traceback(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("triage.commands.doctor.parts", interrupted)
+    assert call("doctor").status == 130
+
+
+# WHAT IS MISSING
+
+
+def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``gff`` where a package cannot be imported."""
+    program = f"import sys; sys.modules['{module}'] = None; from triage.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_search_without_its_engine_is_one_line_and_status_3(tmp_path: Path) -> None:
+    ended = without("atheris", tmp_path, "fuzz", "--for", "1s")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("gff: atheris is not installed")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_doctor_names_what_takes_over(tmp_path: Path) -> None:
+    ended = without("keystone", tmp_path, "doctor")
+    assert ended.returncode == 0
+    line = next(each for each in ended.stdout.splitlines() if "keystone-engine" in each)
+    assert "absent" in line
+    assert "instead: words" in line
+
+
+def test_nothing_works_without_the_emulator_and_gff_says_so(tmp_path: Path) -> None:
+    ended = without("unicorn", tmp_path, "doctor")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("gff: ")
+    assert "unicorn" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_broken_part_makes_the_doctor_say_so(
+    call: Gff, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("triage.installation.corpus_dir", lambda: tmp_path)
+    ended = call("doctor")
+    assert ended.status == 3
+    assert ended.out.endswith("Not everything works here.\n")
+    assert "0 cases in" in ended.out
+
+
+# WHAT PEOPLE READ
+
+
+@pytest.mark.parametrize(
+    ("kernel", "reading", "status"),
+    [
+        ("v7.3", "strict", 1),
+        ("v7.3", "documented", 0),
+        ("clean", "paranoid", 0),
+        ("scribble-on-exit", "strict", 0),
+        ("scribble-on-exit", "paranoid", 1),
+    ],
+)
+@pytest.mark.usefixtures("leak")
+def test_run_says_by_its_status_whether_the_reading_is_kept(
+    call: Gff, kernel: str, reading: str, status: int
+) -> None:
+    assert call("run", "leak.case", "-k", kernel, "--reading", reading).status == status
+
+
+def test_bytes_and_text_of_a_case_are_explained_alike(call: Gff, leak: Path) -> None:
+    Path("leak").write_bytes(wire.encode(text.load(leak.read_text())))
+    spelled, coded = call("run", "leak.case"), call("run", "leak")
+    assert spelled.out.partition("\n")[2] == coded.out.partition("\n")[2]
+
+
+def test_output_that_is_no_terminals_has_no_escapes_and_no_trailing_spaces(
+    call: Gff, leak: Path
+) -> None:
+    for arguments in (["run", str(leak)], ["kernels"], ["doctor"]):
+        out = call(*arguments).out
+        assert "\x1b" not in out
+        assert not [line for line in out.splitlines() if line != line.rstrip()]
+
+
+def test_a_file_name_that_looks_like_markup_is_shown_as_it_is(call: Gff, leak: Path) -> None:
+    name = "[red]leak[bold].case"
+    leak.rename(name)
+    assert call("run", name).out.startswith(f"{name} on v7.3")
+
+
+def test_a_file_name_that_is_no_text_is_shown_with_escapes(call: Gff, leak: Path) -> None:
+    name = os.fsdecode(b"a\nb\xff.case")
+    leak.rename(name)
+    assert call("run", name).out.startswith("a\\nb\\udcff.case on v7.3")
+    assert call("run", name, "--json").status == 1
+    assert call("corpus", "check", name, "--json").status == 0
+
+
+def test_control_characters_are_never_printed() -> None:
+    assert printable("a\x1b[31m\n\t\x7f\u202eb\udc80") == "a\\x1b[31m\\n\\t\\x7f\\u202eb\\udc80"
+
+
+def test_kernels_are_listed_with_their_kind_and_what_they_leave(call: Gff) -> None:
+    out = call("kernels").out
+    for name in KERNELS:
+        assert f"\n{name} " in out
+    assert "Leaves: the leak (C2)" in out
+    assert "release" in out
+    assert "known bad" in out
+
+
+def test_natural_findings_stand_first_then_the_clauses_in_order(call: Gff, tmp_path: Path) -> None:
+    campaign(
+        tmp_path / "campaign",
+        finding("C2-gmem_abort-injected", "v7.3", 0.1),
+        finding("C13-io_mem_abort-natural", "v7.3", 0.2),
+        finding("C2-gmem_abort-natural", "v7.3", 9.0),
+        finding("C8-before-loop-natural".replace("before-loop", "loop"), "v7.3", 0.3),
+    )
+    ended = call("triage", "list")
+    ids = [line.split()[0] for line in ended.out.splitlines()[1:]]
+    assert ended.status == 1
+    assert ids == [
+        "C2-gmem_abort-natural",
+        "C8-loop-natural",
+        "C13-io_mem_abort-natural",
+        "C2-gmem_abort-injected",
+    ]
+
+
+def test_a_signature_on_two_kernels_is_told_apart_by_the_kernel(call: Gff, tmp_path: Path) -> None:
+    twice = "C2-gmem_abort-natural"
+    campaign(tmp_path / "campaign", finding(twice, "v7.3", 1.0), finding(twice, "clean", 2.0))
+    assert call("triage", "show", twice).status == 2
+    assert f"{twice} on clean" in call("triage", "show", f"clean--{twice}").out
+    assert f"{twice} on v7.3" in call("triage", "show", "v7").out
+
+
+def test_a_campaign_without_findings_is_clean(call: Gff, tmp_path: Path) -> None:
+    campaign(tmp_path / "campaign")
+    assert call("triage", "list") == Ended(0, "no findings\n", "")
+
+
+def test_a_finding_is_shown_whole_and_its_command_replays_it(call: Gff, tmp_path: Path) -> None:
+    campaign(tmp_path / "some", finding("C2-gmem_abort-natural", "v7.3", 1.25, count=7))
+    ended = call("triage", "show", "c2", "some")
+    assert ended.status == 1
+    for told in (
+        "claim (model)",
+        "-1 ENOMEM MEMORY_FAULT gpa=0x40000000",
+        "MEMORY_FAULT was filled under ENOMEM",
+        "read64, backed by guest_memfd",
+        "7 times, first after 1.2 s, on 2026-01-02 03:04 UTC",
+        "Basis: documented. Asked for by: paranoid, strict.",
+        *LEAK.splitlines(),
+    ):
+        assert told in ended.out
+    command = next(line for line in ended.out.splitlines() if "gff run" in line)
+    again = call(*command.split()[2:])
+    assert again.status == 1
+    assert "C2      broken: MEMORY_FAULT was filled under ENOMEM" in again.out
+
+
+# FUZZING
+
+
+def test_a_campaign_finds_the_leak_and_lists_it_first(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    ended = call("fuzz", "--for", "20s", "--cases", "4000", "--workers", "1", "--seed", "1")
+    assert ended.status == 1
+    assert "C2-gmem_abort-natural on v7.3: -1 ENOMEM MEMORY_FAULT" in ended.out
+    listed = ended.out.partition("\n\n")[2]
+    assert listed.startswith("C2-gmem_abort-natural on v7.3  claim (model)\n")
+    assert "    memory-limit on\n" in listed
+    assert ended.out.endswith("next: gff triage show C2-gmem_abort-natural campaign\n")
+    assert call("triage", "list").status == 1
+
+
+def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    options = ["--for", "20s", "--cases", "3000", "--workers", "1", "--seed", "1", "--json"]
+    ended = call("fuzz", *options)
+    made = msgspec.json.decode(ended.out, type=dict[str, object])
+    assert ended.out.count("\n") == 1
+    assert list(made) == [
+        *("cases", "seconds", "cases_per_second", "workers", "kernels", "findings"),
+    ]
+    assert isinstance(made["findings"], list)
+    assert made["findings"][0]["signature"] == "C2-gmem_abort-natural"
+    assert set(made["findings"][0]) == {
+        *("signature", "clause", "kernel", "errno", "exit_reason", "natural", "observed"),
+        *("found_after_s", "case"),
+    }
+
+
+def test_a_clean_kernel_ends_a_campaign_with_status_0(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    ended = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "2000", "--workers", "1")
+    assert ended.status == 0
+    assert "no findings, on clean" in ended.out
+
+
+def test_an_interrupted_campaign_lists_what_it_has(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    program = "from triage.cli import main; main()"
+    command = [sys.executable, "-c", program, "fuzz", "--workers", "1", "--campaign", "c"]
+    search = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert search.stdout is not None
+    first = search.stdout.readline()
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=30)
+    assert search.returncode == 1
+    assert "C2-gmem_abort" in first
+    assert "next: gff triage show C2-gmem_abort-" in out
+    assert "Traceback" not in err
+
+
+# SMALL THINGS
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("60s", 60), ("45", 45), ("1.5m", 90), ("2h", 7200), ("1d", 86400)],
+)
+def test_a_length_of_time_is_a_number_and_a_unit(typed: str, meant: float) -> None:
+    assert seconds(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "s", "1 s", "1w", "1e3", "0.0m", "٣s", "1s1s"])
+def test_any_other_length_of_time_is_refused(typed: str) -> None:
+    with pytest.raises(UserError, match="--for"):
+        seconds(typed)
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (61, "1:01"), (3725, "1:02:05")]
+)
+def test_a_length_of_time_is_shown_short(length: float, shown: str) -> None:
+    assert span(length) == shown

@@ -1,0 +1,39 @@
+"""The commands of ``gff`` and their order."""
+
+from typing import Final
+
+import typer
+
+from triage.commands.bench import bench
+from triage.commands.corpus import bless_corpus, check_corpus
+from triage.commands.doctor import doctor
+from triage.commands.findings import list_findings, show_finding
+from triage.commands.fuzz import fuzz
+from triage.commands.kernels import kernels
+from triage.commands.run import run
+
+_STATUSES: Final = (
+    "Exit status: 0 clean, 1 findings or a mismatch, 2 bad usage or input, 3 something is missing."
+)
+app: Final = typer.Typer(
+    help="Test what KVM on arm64 tells a VMM when a guest memory access cannot be served.",
+    epilog=_STATUSES,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_triage: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_corpus: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+app.command(epilog=_STATUSES)(fuzz)
+app.command(epilog=_STATUSES)(run)
+app.command(epilog=_STATUSES)(kernels)
+app.add_typer(_triage, name="triage", help="The findings of a campaign.")
+_triage.command("list", epilog=_STATUSES)(list_findings)
+_triage.command("show", epilog=_STATUSES)(show_finding)
+app.add_typer(_corpus, name="corpus", help="The cases with known outcomes.")
+_corpus.command("check", epilog=_STATUSES)(check_corpus)
+_corpus.command("bless", epilog=_STATUSES)(bless_corpus)
+app.command(epilog=_STATUSES)(bench)
+app.command(epilog=_STATUSES)(doctor)

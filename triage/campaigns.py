@@ -1,0 +1,69 @@
+"""The findings of a campaign directory: their order, their ids, and one by its id."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fuzz.contract import CLAUSES
+from fuzz.finding import Finding
+from fuzz.store import Store, StoreError, open_store
+from triage.ending import UserError
+
+DEFAULT: Final = "campaign"
+_RANKS: Final = {clause.id: rank for rank, clause in enumerate(CLAUSES)}
+
+
+def read_findings(directory: str) -> list[Finding]:
+    """The findings in a campaign directory, the most telling first."""
+    try:
+        return ordered(open_store(Path(directory)).findings())
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror}") from error
+
+
+def ordered(findings: Sequence[Finding]) -> list[Finding]:
+    """Natural ones first, then by clause, kernel and time of discovery."""
+    return sorted(
+        findings,
+        key=lambda it: (
+            not it.natural,
+            _RANKS.get(it.clause, len(_RANKS)),
+            it.kernel,
+            it.found_after_s,
+        ),
+    )
+
+
+def ids(findings: Sequence[Finding]) -> dict[str, Finding]:
+    """What each finding is called on the command line: its signature, if only one kernel has it."""
+    kernels = Counter(finding.signature for finding in findings)
+    return {
+        finding.signature if kernels[finding.signature] == 1 else finding.name: finding
+        for finding in findings
+    }
+
+
+def find(findings: Sequence[Finding], wanted: str) -> Finding:
+    """The finding of that id, name or signature, or of a beginning that only it has."""
+    exact = [each for each in findings if wanted in (each.name, each.signature)]
+    begun = [each for each in findings if _begins(each, wanted)]
+    found = exact or begun
+    if not found:
+        known = ", ".join(ids(findings)) or "none, the campaign has no findings"
+        raise UserError(f"no finding {wanted!r} (known: {known})")
+    if len(found) > 1:
+        raise UserError(f"{wanted!r} is more than one finding: {', '.join(ids(found))}")
+    return found[0]
+
+
+def _begins(finding: Finding, wanted: str) -> bool:
+    lower = wanted.lower()
+    return any(name.lower().startswith(lower) for name in (finding.signature, finding.name))
+
+
+def case_path(directory: str, finding: Finding) -> Path:
+    """Where the smallest case of a finding is."""
+    return Store(Path(directory)).root / "findings" / f"{finding.name}.case"

@@ -1,0 +1,88 @@
+"""A case that the user named: a ``.case`` file, or the fuzzer's bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from emu import casefile, wire
+from emu.case import Case
+from emu.casefile import CaseFile, CaseSyntaxError
+from emu.kernels import KERNELS
+from triage.ending import UserError
+from triage.inputs import unknown
+from triage.screen import printable
+
+LIMIT: Final = 16 << 20  # bytes; far above any case, and far below what would fill the memory
+SUFFIX: Final = ".case"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseInput:
+    """A case, the name of its file as it is shown, and what a text file says besides."""
+
+    name: str
+    case: Case
+    file: CaseFile | None
+
+
+def read_case(name: str) -> CaseInput:
+    """The case in the file of that name. UserError says what is wrong with it."""
+    data, shown = read_bytes(name), printable(name)
+    if data[0] == wire.VERSION and not name.endswith(SUFFIX):
+        try:
+            return CaseInput(shown, wire.load(data, shown), None)
+        except wire.WireError as error:
+            raise UserError(str(error)) from error
+    file = parse(data, shown)
+    return CaseInput(shown, file.case, file)
+
+
+def read_case_file(name: str) -> CaseFile:
+    """The ``.case`` file of that name."""
+    return parse(read_bytes(name), printable(name))
+
+
+def read_bytes(name: str) -> bytes:
+    """All bytes of a file that is not empty."""
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(LIMIT + 1)
+    except IsADirectoryError as error:
+        raise UserError(f"{name}: a directory, expected a case file") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{name}: {reason}") from error
+    if not data:
+        raise UserError(f"{name}: an empty file, expected a case")
+    if len(data) > LIMIT:
+        raise UserError(f"{name}: larger than {LIMIT >> 20} MiB, which no case is")
+    return data
+
+
+def parse(data: bytes, name: str) -> CaseFile:
+    """``data`` as the text of a ``.case`` file, all kernels of which are known."""
+    try:
+        content = data.decode()
+        file = casefile.load(content, name)
+    except UnicodeDecodeError as error:
+        above = data[: error.start]
+        line, column = above.count(b"\n") + 1, error.start - above.rfind(b"\n")
+        found = f"found byte {data[error.start]:#04x}, expected UTF-8 text"
+        raise UserError(f"{name}:{line}:{column}: {found}") from error
+    except CaseSyntaxError as error:
+        raise UserError(str(error)) from error
+    for kernel in (each for group in file.expectations for each in group.kernels):
+        if kernel not in KERNELS:
+            line, column = _place(content, kernel)
+            raise UserError(f"{name}:{line}:{column}: {unknown('kernel', kernel, KERNELS)}")
+    return file
+
+
+def _place(content: str, kernel: str) -> tuple[int, int]:
+    """Line and column of a kernel's name below the line that separates case and expectations."""
+    lines = content.split("\n")
+    below = next(number for number, line in enumerate(lines) if line.split()[:1] == ["---"])
+    for number, line in enumerate(lines[below:], start=below + 1):
+        if kernel in line.partition("#")[0].split():
+            return number, line.index(kernel) + 1
+    raise AssertionError(f"{kernel} was read and is not there")

@@ -1,0 +1,133 @@
+"""``gff fuzz``: a campaign, its findings as they come, and at its end all of them."""
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import SystemRandom
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from fuzz import status
+from fuzz.campaign import MissingEngineError, Settings, run_campaign
+from fuzz.coverage import Mode
+from fuzz.crew import CrewError
+from fuzz.finding import Finding
+from fuzz.status import Summary
+from fuzz.store import StoreError
+from triage.campaigns import DEFAULT, ids, ordered, read_findings
+from triage.commands.options import Json, Kernels, ReadingName
+from triage.durations import counted, seconds, span
+from triage.ending import MissingError, Status, UserError
+from triage.findings import summaries
+from triage.inputs import coverage_mode, kernel_names, reading
+from triage.progress import Progress
+from triage.screen import note, printable, show
+
+_CORES: Final = len(os.sched_getaffinity(0))
+_MAX_SEED: Final = (1 << 32) - 1
+
+Workers = Annotated[
+    int, typer.Option("--workers", "-j", metavar="N", min=1, max=1024, help="Worker processes.")
+]
+For = Annotated[
+    str | None,
+    typer.Option("--for", metavar="TIME", help="How long: 60s, 10m, 2h. Else until Ctrl-C."),
+]
+Cases = Annotated[
+    int | None,
+    typer.Option("--cases", metavar="N", min=1, help="How many cases, all workers together."),
+]
+Campaign = Annotated[
+    str, typer.Option("--campaign", metavar="DIR", help="Where it is kept; continued if there.")
+]
+Coverage = Annotated[
+    str,
+    typer.Option("--coverage", metavar="MODE", help="What guides: counters, atheris or none."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", min=1, max=_MAX_SEED, help="Where chance starts."),
+]
+
+
+def fuzz(
+    kernel: Kernels = None,
+    workers: Workers = _CORES,
+    length: For = None,
+    cases: Cases = None,
+    campaign: Campaign = DEFAULT,
+    reading_name: ReadingName = "strict",
+    coverage: Coverage = Mode.COUNTERS.value,
+    seed: Seed = None,
+    json: Json = False,
+) -> Status:
+    """Search for cases in which a kernel breaks the contract.
+
+    Findings are printed as they come and kept in the campaign's directory, which a later run of the
+    same directory continues. Exit status 1 where the campaign has findings.
+
+    Example: gff fuzz --kernel v7.3 --for 60s --campaign campaign
+    """
+    settings = Settings(
+        campaign=Path(campaign),
+        kernels=kernel_names(kernel),
+        reading=reading(reading_name),
+        workers=workers,
+        seconds=None if length is None else seconds(length),
+        cases=cases,
+        coverage=coverage_mode(coverage),
+        seed=seed or SystemRandom().randint(1, _MAX_SEED),
+    )
+    summary = _search(settings, json=json)
+    findings = ordered(summary.snapshot.findings)
+    if json:
+        now = replace(summary.snapshot, findings=tuple(findings))
+        sys.stdout.write(f"{status.as_json(replace(summary, snapshot=now))}\n")
+    else:
+        show("", summaries(findings), closing(summary, findings, campaign))
+    return Status.FINDINGS if findings else Status.CLEAN
+
+
+def _search(settings: Settings, *, json: bool) -> Summary:
+    progress = Progress(sys.stderr if json else sys.stdout, _known(settings.campaign))
+    if settings.seconds is None and settings.cases is None:
+        note("Ctrl-C ends the search and lists the findings.")
+    try:
+        return run_campaign(settings, progress.update)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    except (MissingEngineError, CrewError) as error:
+        raise MissingError(str(error)) from error
+    finally:
+        progress.close()
+
+
+def _known(campaign: Path) -> set[str]:
+    """The findings of earlier runs; what is no campaign is for the campaign to refuse."""
+    try:
+        return {finding.name for finding in read_findings(str(campaign))}
+    except UserError:
+        return set()
+
+
+def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
+    """The counts, and what to type next."""
+    now, kernels = summary.snapshot, ", ".join(summary.kernels)
+    natural = sum(finding.natural for finding in findings)
+    found = f"{counted(len(findings), 'finding')}, {natural} natural" if findings else "no findings"
+    text = Text(f"{found}, on {kernels}", style="bold")
+    text.append(
+        f"\n{counted(now.cases, 'case')} in {span(now.seconds)}; {counted(now.workers, 'worker')}, "
+        f"{now.cases_per_second:,.0f} cases a second each",
+        "not bold",
+    )
+    if now.harness_crashes:
+        where = printable(str(Path(campaign) / "harness"))
+        crashed = counted(now.harness_crashes, "case")
+        text.append(f"\ngff itself crashed on {crashed}: {where}", "bold yellow")
+    words = ["gff", "triage", "show", next(iter(ids(findings))), campaign] if findings else []
+    return text.append(f"\nnext: {printable(shlex.join(words))}" if words else "", "not bold")

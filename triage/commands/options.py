@@ -1,0 +1,26 @@
+"""The options that several commands share, worded once."""
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        "-k",
+        metavar="NAME",
+        help="A kernel of `gff kernels`; may be repeated.  [default: v7.3]",
+    ),
+]
+OnlyKernels = Annotated[
+    list[str] | None,
+    typer.Option("--kernel", "-k", metavar="NAME", help="Only this kernel; may be repeated."),
+]
+ReadingName = Annotated[
+    str, typer.Option("--reading", metavar="NAME", help="strict, documented or paranoid.")
+]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="The campaign's directory.")]

@@ -1,0 +1,31 @@
+"""A span of time as it is typed and as it is shown; a number of things."""
+
+import re
+from typing import Final
+
+from triage.ending import UserError
+
+_SECONDS: Final[dict[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_FORM: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
+
+
+def seconds(text: str) -> float:
+    """``60s``, ``1.5m``, ``2h``, ``1d``; a bare number is seconds."""
+    match = _FORM.fullmatch(text)
+    if match is None or float(match[1]) == 0:
+        raise UserError(f"--for {text!r}: expected a number and s, m, h or d, as in 60s, 10m, 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def span(length: float) -> str:
+    """A length in seconds, as short as it can be read."""
+    if length < 60:
+        return f"{length:.1f} s"
+    minutes, rest = divmod(int(length), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

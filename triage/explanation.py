@@ -1,0 +1,95 @@
+"""A case explained: every KVM_RUN of it, with what led there, what came out, and the verdicts.
+
+The records that ``gff run --json`` prints. ``triage.explain`` makes them, ``triage.explained``
+puts them on the screen.
+"""
+
+import msgspec
+
+from triage.passage import Passed
+from triage.replay import Difference
+from triage.slots import Slot
+from triage.verdicts import Ruling, Verdict
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """A step of the VMM: its number in the case, counted from 1, and the errno it got or ""."""
+
+    number: int
+    text: str
+    refused: str
+
+
+class AccessView(msgspec.Struct, frozen=True):
+    """An access of the guest, the instructions that make it, and its effective address."""
+
+    access: str
+    instruction: str
+    address: int
+
+
+class AbortView(msgspec.Struct, frozen=True):
+    """An abort to EL2. ``own``: what of the harness it is of, and then no ``access``; or ""."""
+
+    access: AccessView | None
+    own: str
+    esr: int
+    syndrome: str
+    far: int
+    hpfar: int
+    ipa: int
+    way: str
+
+
+class ExceptionView(msgspec.Struct, frozen=True):
+    """An exception that the guest took at EL1 for an access."""
+
+    access: AccessView | None
+    esr: int
+    syndrome: str
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """One KVM_RUN.
+
+    ``before``: the steps since the KVM_RUN before. ``memslots``: all that exist at the call, and
+    the regions refused since the KVM_RUN before. ``knowledge``: claim, observed or inferred.
+    ``at``: the access that the guest was at when the call returned.
+    """
+
+    number: int
+    step: StepView
+    before: tuple[StepView, ...]
+    memslots: tuple[Slot, ...]
+    aborts: tuple[AbortView, ...]
+    exceptions: tuple[ExceptionView, ...]
+    way: str
+    functions: tuple[Passed, ...]
+    outcome: str
+    knowledge: str
+    ret: int
+    errno: str
+    exit_reason: str
+    exit_reason_before: str
+    union: tuple[int, int, int, int]
+    fresh: bool
+    at: AccessView | None
+    clauses: tuple[Verdict, ...]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A case on a kernel. ``expected``: whether the file expects anything of this kernel."""
+
+    file: str
+    kernel: str
+    reading: str
+    vm: tuple[str, ...]
+    runs: tuple[RunView, ...]
+    after: tuple[StepView, ...]
+    expected: bool
+    differences: tuple[Difference, ...]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a clause that the reading asks for is broken."""
+        return any(each.ruling is Ruling.BROKEN for run in self.runs for each in run.clauses)

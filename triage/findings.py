@@ -1,0 +1,91 @@
+"""Findings on the screen: one line, a table, or one of them whole."""
+
+import inspect
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fuzz.contract import CLAUSES, Clause
+from fuzz.finding import Finding, State
+from triage.campaigns import ids
+from triage.durations import counted, span
+from triage.screen import printable
+from triage.tables import columns, rows
+
+
+def one_line(finding: Finding) -> str:
+    """A finding as it is announced."""
+    name = f"{finding.signature} on {finding.kernel}"
+    return f"{span(finding.found_after_s):>8}  {name}: {finding.outcome}"
+
+
+def listing(findings: Sequence[Finding]) -> Table:
+    """All findings below one another."""
+    table = columns("id", "kernel", "errno", "exit_reason", "count", "after", "state", wide="id")
+    for name, each in ids(findings).items():
+        table.add_row(
+            name,
+            each.kernel,
+            each.errno or "-",
+            each.exit_reason,
+            str(each.count),
+            span(each.found_after_s),
+            Text(each.state.value, style=_state_style(each.state)),
+        )
+    return table
+
+
+def summaries(findings: Sequence[Finding]) -> RenderableType:
+    """Each finding with what it breaks, its outcome, and its smallest case."""
+    return Group(*(part for each in findings for part in (_summary(each), "")))
+
+
+def _summary(finding: Finding) -> RenderableType:
+    outcome = Padding(Text(finding.outcome), (0, 0, 0, 2))
+    case = Padding(Text(finding.smallest.rstrip()), (0, 0, 0, 4))
+    return Group(_title(finding), outcome, case)
+
+
+def whole(finding: Finding, case: Path) -> RenderableType:
+    """Everything that is known of a finding; ``case`` is the file of its smallest case."""
+    clause = next((each for each in CLAUSES if each.id == finding.clause), None)
+    command = printable(shlex.join(["gff", "run", str(case), "--kernel", finding.kernel]))
+    seen = f"{counted(finding.count, 'time')}, first after {span(finding.found_after_s)}"
+    at = finding.access.value if finding.access else "no access"
+    behind = finding.backing.value if finding.backing else "nothing known"
+    facts: list[tuple[str | Text, RenderableType]] = [
+        ("outcome", Text(finding.outcome, style="bold")),
+        ("broken", Text(finding.reason, style="red")),
+        ("cause", "natural" if finding.natural else "shown only with an injected error"),
+        ("guest", f"{at}, backed by {behind}"),
+        ("seen", f"{seen}, on {finding.found_at:%Y-%m-%d %H:%M} UTC"),
+        *([("clause", _clause(clause))] if clause else []),
+        ("case", Text(finding.smallest.rstrip())),
+        ("replay", command),
+    ]
+    return Group(_title(finding), rows(facts))
+
+
+def _title(finding: Finding) -> Text:
+    text = Text(f"{finding.signature}", style="bold").append(f" on {finding.kernel}", "not bold")
+    text.append(f"  {_known(finding.state)}", f"not bold {_state_style(finding.state)}")
+    return text.append(f"\n  {finding.title}", "not bold")
+
+
+def _known(state: State) -> str:
+    return "claim (model)" if state is State.CLAIM else state.value
+
+
+def _state_style(state: State) -> str:
+    return "yellow" if state is State.CLAIM else "green"
+
+
+def _clause(clause: Clause) -> str:
+    text = " ".join((inspect.getdoc(clause.check) or "").replace("``", "").split())
+    readings = ", ".join(sorted(reading.value for reading in clause.readings))
+    return f"{text} Basis: {clause.basis.value}. Asked for by: {readings}."

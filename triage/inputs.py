@@ -1,0 +1,44 @@
+"""What the user names: kernels, readings, coverage. Each is found, or one line says why not."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from emu.kernels import KERNELS
+from fuzz.contract import Reading
+from fuzz.coverage import Mode
+from triage.ending import UserError
+
+DEFAULT_KERNEL: Final = "v7.3"
+
+
+def kernel_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The kernels named, each once, in the order of their first mention."""
+    for name in names or ():
+        if name not in KERNELS:
+            raise UserError(unknown("kernel", name, KERNELS))
+    return tuple(dict.fromkeys(names or (DEFAULT_KERNEL,)))
+
+
+def reading(name: str) -> Reading:
+    """The reading of the contract that has this name."""
+    known = {each.value: each for each in Reading}
+    if name not in known:
+        raise UserError(unknown("reading", name, known))
+    return known[name]
+
+
+def coverage_mode(name: str) -> Mode:
+    """The way of guiding a campaign that has this name."""
+    known = {each.value: each for each in Mode}
+    if name not in known:
+        raise UserError(unknown("coverage mode", name, known))
+    return known[name]
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Says that there is no such thing, and which there are."""
+    known = tuple(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f", did you mean {near[0]}?" if near else ""
+    return f"unknown {what} {name!r}{guess} (known: {', '.join(known)})"

@@ -1,0 +1,41 @@
+"""What each clause says of one KVM_RUN, under a reading."""
+
+from enum import Enum, unique
+
+import msgspec
+
+from fuzz.contract import CLAUSES, Clause, Reading
+from fuzz.view import View
+
+
+@unique
+class Ruling(Enum):
+    """``excused``: broken, but the reading does not ask for the clause."""
+
+    BROKEN = "broken"
+    EXCUSED = "excused"
+    HELD = "held"
+    NOT_APPLICABLE = "not applicable"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A clause, its ruling, and the reason where it is broken or excused."""
+
+    clause: str
+    title: str
+    ruling: Ruling
+    reason: str
+
+
+def verdicts(view: View, reading: Reading) -> tuple[Verdict, ...]:
+    """Every clause's verdict, in the order of the contract."""
+    return tuple(_verdict(clause, view, reading) for clause in CLAUSES)
+
+
+def _verdict(clause: Clause, view: View, reading: Reading) -> Verdict:
+    reason = clause.broken(view)
+    if reason is not None:
+        ruling = Ruling.BROKEN if reading in clause.readings else Ruling.EXCUSED
+    else:
+        ruling = Ruling.HELD if clause.when(view.run) else Ruling.NOT_APPLICABLE
+    return Verdict(clause.id, clause.title, ruling, reason or "")
