@@ -21,7 +21,7 @@ ROOT_PFN: Final = 0x10
 ROOT_PAGES: Final = 8
 
 # What the guest finds at HARNESS_BASE: its code and stage-1 tables. The other half of the window
-# has the doorbells and no memory. Aligned to its size, because stage 2 maps it as one block.
+# has the doorbell and no memory. Aligned to its size, because stage 2 maps it as one block.
 CODE_SIZE: Final = HARNESS_SIZE // 2
 HARNESS_PFN: Final = CODE_SIZE >> PAGE_SHIFT
 

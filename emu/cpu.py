@@ -6,7 +6,7 @@ Unicorn runs the guest with both stages of translation on; QEMU's own walker fin
 from typing import Final
 
 from emu import layout, selftest
-from emu.abi import DOORBELL_EXCEPTION, DOORBELL_IDLE, HARNESS_BASE, PAGE_MASK, U64
+from emu.abi import DOORBELL, HARNESS_BASE, PAGE_MASK, U64
 from emu.access import Access
 from emu.arena import CODE_SIZE, Arena
 from emu.asm import assembler
@@ -48,7 +48,6 @@ class Cpu:
     __slots__ = (
         "_base",
         "_bases",
-        "_begun",
         "_engine",
         "_general",
         "_harness",
@@ -62,7 +61,6 @@ class Cpu:
         "_refusal",
         "_refused",
         "_registers",
-        "_report",
         "_start",
         "_target",
         "arena",
@@ -87,10 +85,9 @@ class Cpu:
         self._refused = Plan(harness.leave)  # one that the CPU refuses, with ``_refusal``
         self._refusal = 0
         self._target = NOWHERE  # of a branch
-        # What x0 to x30 and sp hold at the start of an access, and of an exception's report.
-        self._operands = _operands(DOORBELL_IDLE)
-        self._report = _operands(DOORBELL_EXCEPTION)
-        self._begun = self._operands  # which of the two the guest began from
+        # What x0 to x30 and sp hold at the start of an access.
+        self._operands = memoryview(bytearray(8 * 32)).cast("Q")
+        self._operands[28] = DOORBELL
         self._start_engine()
         selftest.check(self)
 
@@ -129,25 +126,20 @@ class Cpu:
         plan = (self._last if last else self._more)[id(access)]
         if plan.plain:
             self._operands[1] = address - plan.bias & U64
-            self._place(plan, self._operands)
+            self._place(plan)
         else:
             self._load_special(plan, access, address)
 
     def load_idle(self) -> None:
         """The guest stands before the store to the idle doorbell."""
         self._operands[1] = 0
-        self._place(self._idle, self._operands)
+        self._place(self._idle)
 
-    def load_exception(self, esr: int) -> None:
-        """The guest stands before the store of ``esr`` to the exception doorbell."""
-        self._report[27] = esr
-        self._place(self._idle, self._report)
-
-    def _place(self, plan: Plan, operands: memoryview) -> None:
+    def _place(self, plan: Plan) -> None:
         if self._plan.soils:
             self._engine.restore(self._base.pointer)
         self._plan = plan
-        self._general[:] = self._begun = operands
+        self._general[:] = self._operands
         self._target = NOWHERE
         self._start = self._engine.start
         self.pc = plan.program.start
@@ -161,7 +153,7 @@ class Cpu:
             plan = self._nothing if plan.program.bell == NOWHERE else self._idle
         walk = plan.access in WALKS
         self._operands[1] = UPPER_HALF | (address & ~PAGE_MASK) >> 3 << 30 if walk else address
-        self._place(plan, self._operands)
+        self._place(plan)
         if walk:
             self._registers.words[self._layout.ttbr1] = address & PAGE_MASK
             self._engine.flush_tlb()  # this VA may be in it, from another walk's table
@@ -250,7 +242,7 @@ class Cpu:
         """
         registers, at, base = self._registers, self._layout, self._base.words
         return (
-            self._general != self._begun
+            self._general != self._operands
             or registers.flags != part(base, at.flags)
             or (self._plan.access in VECTORS and registers.vectors != part(base, at.vectors))
         )
@@ -266,12 +258,6 @@ class Cpu:
     def advance(self) -> None:
         """Move the PC past one instruction."""
         self.pc += 4
-
-
-def _operands(doorbell: int) -> memoryview:
-    values = memoryview(bytearray(8 * 32)).cast("Q")
-    values[28] = doorbell
-    return values
 
 
 def _base(engine: Engine, ipa_bits: int) -> Context:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from emu.abi import (
-    DOORBELL_IDLE,
+    DOORBELL,
     ExitReason,
     errno_name,
     reason_name,
@@ -98,7 +98,7 @@ def _union(run: RunOutcome) -> list[str]:
             return ["kept"]
         case ExitReason.MEMORY_FAULT:
             return [f"gpa={gpa:#x}", f"size={size:#x}", f"flags={flags:#x}"]
-        case ExitReason.MMIO if flags == DOORBELL_IDLE:
+        case ExitReason.MMIO if flags == DOORBELL:
             return ["doorbell"]
         case ExitReason.MMIO:
             length = size & _U32

@@ -3,7 +3,7 @@
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import DOORBELL_IDLE, PAGE_MASK, PAGE_SIZE, Errno, ExitReason
+from emu.abi import DOORBELL, PAGE_MASK, PAGE_SIZE, Errno, ExitReason
 from emu.access import Direction
 from emu.outcome import RunOutcome
 from fuzz.scene import Target
@@ -26,7 +26,7 @@ def emulation(run: RunOutcome) -> Emulation | None:
     """Which one a KVM_RUN ended with. The guest's doorbell is not asked about."""
     if run.ret < 0:
         return Emulation.ENOSYS if run.errno == Errno.ENOSYS else None
-    if run.exit_reason == ExitReason.MMIO and run.union[0] != DOORBELL_IDLE:
+    if run.exit_reason == ExitReason.MMIO and run.union[0] != DOORBELL:
         return Emulation.MMIO
     return Emulation.NISV if run.exit_reason == ExitReason.ARM_NISV else None
 

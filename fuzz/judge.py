@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from emu.abi import DOORBELL_IDLE
+from emu.abi import DOORBELL
 from emu.case import Case
 from emu.outcome import Outcomes, RunOutcome
 from fuzz.contract import CLAUSES, Clause, Reading
@@ -22,7 +22,7 @@ def judge(case: Case, outcomes: Outcomes, reading: Reading = Reading.STRICT) -> 
     breaches: list[Breach] = []
     remembered = _ASKED[reading]
     for number, run in enumerate(outcomes.runs):
-        key = (run.ret, run.errno, run.exit_reason, run.fresh, run.union[0] == DOORBELL_IDLE)
+        key = (run.ret, run.errno, run.exit_reason, run.fresh, run.union[0] == DOORBELL)
         asked = remembered.get(key)
         if asked is None:
             asked = remembered[key] = _asked(run, reading)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from emu import text
-from emu.abi import DOORBELL_IDLE, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
+from emu.abi import DOORBELL, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
 from emu.case import Guest, Run
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from fuzz.contract import Reading
@@ -58,7 +58,7 @@ def condemned(source: str, run: RunOutcome) -> list[str]:
     """The clauses that condemn ``run`` as the last KVM_RUN of a case, at its last access."""
     case = text.load(source)
     accesses = [index for index, step in enumerate(case.steps) if isinstance(step, Guest)]
-    earlier = outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, 8, 0))
+    earlier = outcome(0, 0, MMIO, (DOORBELL, 0, 8, 0))
     steps = [index for index, step in enumerate(case.steps) if isinstance(step, Run)]
     placed = msgspec.structs.replace(
         run, step=steps[-1], access=IDLE if run.access == IDLE else accesses[-1]
@@ -248,7 +248,7 @@ EMULATION = [
         outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
         [],
     ),
-    (READ, outcome(0, 0, MMIO, (DOORBELL_IDLE, 0, WRITE | 8, 0)), []),
+    (READ, outcome(0, 0, MMIO, (DOORBELL, 0, WRITE | 8, 0)), []),
 ]
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from emu.abi import DOORBELL_EXCEPTION, DOORBELL_IDLE, HARNESS_BASE, PAGE_SIZE, U64
+from emu.abi import DOORBELL, HARNESS_BASE, PAGE_SIZE, U64
 from emu.access import Access
 from emu.arena import CODE_SIZE, HARNESS_PFN
 from emu.case import IPA_BITS
@@ -48,7 +48,7 @@ def test_the_last_access_rings_the_idle_doorbell_once_it_is_done(cpu: Cpu, acces
     cpu.load(access, ADDRESS, last=True)
     assert cpu.enter() is Exit.ABORT
     assert cpu.at_doorbell
-    assert (cpu.esr, cpu.far, cpu.hpfar << 8) == (0x93DB_8046, DOORBELL_IDLE, DOORBELL_IDLE)
+    assert (cpu.esr, cpu.far, cpu.hpfar << 8) == (0x93DB_8046, DOORBELL, DOORBELL)
     assert cpu.register(27) == 0
     assert cpu.enter() is Exit.ABORT  # again, as long as nobody answers
     cpu.advance()
@@ -79,16 +79,7 @@ def test_an_access_refused_for_its_address_still_rings_where_it_does_nothing(cpu
 def test_the_idle_guest_rings_the_idle_doorbell(cpu: Cpu) -> None:
     cpu.load_idle()
     assert cpu.enter() is Exit.ABORT
-    assert (cpu.at_doorbell, cpu.far, cpu.register(27)) == (True, DOORBELL_IDLE, 0)
-
-
-def test_the_exception_handler_rings_with_its_syndrome(cpu: Cpu) -> None:
-    cpu.load_exception(0x9600_0021)
-    assert cpu.enter() is Exit.ABORT
-    assert (cpu.at_doorbell, cpu.far, cpu.register(27)) == (True, DOORBELL_EXCEPTION, 0x9600_0021)
-    cpu.load_idle()
-    assert cpu.enter() is Exit.ABORT
-    assert (cpu.far, cpu.register(27)) == (DOORBELL_IDLE, 0)
+    assert (cpu.at_doorbell, cpu.far, cpu.register(27)) == (True, DOORBELL, 0)
 
 
 @pytest.mark.parametrize("target", [0, 4, PAGE, PAGE + 0xFFC])
@@ -194,16 +185,6 @@ def test_a_fetchs_target_is_no_place_for_the_next_access(cpu: Cpu) -> None:
     assert (cpu.pc, cpu.moved) == (after, True)
 
 
-def test_an_exceptions_report_begins_with_its_own_registers(cpu: Cpu) -> None:
-    for _ in range(2):
-        cpu.load_exception(0x9600_0021)
-        assert cpu.enter() is Exit.ABORT
-        assert not cpu.changed
-        cpu.load_idle()
-        assert cpu.enter() is Exit.ABORT
-        assert not cpu.changed
-
-
 def test_skipped_cache_maintenance_does_not_fault(cpu: Cpu) -> None:
     for access in (Access.DC_CVAC, Access.DC_CIVAC, Access.IC_IVAU):
         cpu.load(access, ADDRESS, last=False)
@@ -278,8 +259,8 @@ def test_the_guest_may_read_and_run_its_harness_but_not_write_it(cpu: Cpu) -> No
     assert read_word(cpu, HARNESS_BASE) != 0
     cpu.load(Access.WRITE64, HARNESS_BASE, last=False)
     assert abort(cpu).esr & (FSC | WNR) == PERMISSION | 2 | WNR
-    cpu.load(Access.READ64, DOORBELL_IDLE, last=False)
-    assert abort(cpu) == Abort(0x93C0_8006, DOORBELL_IDLE, DOORBELL_IDLE >> 8)
+    cpu.load(Access.READ64, DOORBELL, last=False)
+    assert abort(cpu) == Abort(0x93C0_8006, DOORBELL, DOORBELL >> 8)
 
 
 def test_a_harness_that_the_guest_overwrote_is_whole_again_in_the_next_vm(cpu: Cpu) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emu.abi import (
-    DOORBELL_IDLE,
+    DOORBELL,
     HARNESS_BASE,
     HARNESS_SIZE,
     PAGE_MASK,
@@ -149,7 +149,7 @@ def _abort(context: _Context, abort: Abort, calls: Sequence[Call]) -> AbortView:
 
 def _harness(ipa: int) -> str:
     """What of the harness lies at an address; "" where it is the case's."""
-    if ipa == DOORBELL_IDLE:
+    if ipa == DOORBELL:
         return "doorbell"
     inside = HARNESS_BASE <= ipa < HARNESS_BASE + HARNESS_SIZE
     return "code or stage-1 tables" if inside else ""
