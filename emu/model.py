@@ -1,5 +1,7 @@
 """The model machine: Unicorn runs the guest, a modelled kernel serves its faults."""
 
+from typing import Final
+
 from emu.abi import STAMP_GPA, STAMP_SIZE, Errno, ExitReason
 from emu.case import Case, Run, RunFlag, VcpuState
 from emu.cpu import Cpu
@@ -8,6 +10,11 @@ from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, KvmRun, Vcpu
 from emu.outcome import Outcomes, Refusal, RunOutcome
 from emu.vmm import Vmm, harness_memory
+
+# Enum members by plain names: this is the hot path, and a member costs ten times a global.
+_MMIO: Final = ExitReason.MMIO
+_SIGNAL: Final = RunFlag.SIGNAL
+_READY: Final = VcpuState.READY
 
 
 class Model:
@@ -34,7 +41,7 @@ class Model:
         """A VM with one vCPU, warmed up by one KVM_RUN unless the case says otherwise."""
         config = case.vm
         cpu = self.cpu
-        warm = not config.cold and config.vcpu is VcpuState.READY
+        warm = not config.cold and config.vcpu is _READY
         cpu.reset(config.ipa_bits, warm)
         memory, slot = self._harness
         kvm = Kvm(config, cpu.arena, cpu.stage2, [slot], memory=memory.copy())
@@ -48,12 +55,12 @@ class Model:
         """One KVM_RUN: stamp, run, and put down what came of it."""
         run, guest = vcpu.run, vcpu.guest
         before = run.exit_reason
-        stamped = before != ExitReason.MMIO  # whose record is still wanted
+        stamped = before != _MMIO  # whose record is still wanted
         if stamped:
             run.u1, run.u2 = STAMP_GPA, STAMP_SIZE
         gpa, size = run.u1, run.u2
         vcpu.requests = flags
-        vcpu.signal_pending = bool(flags & RunFlag.SIGNAL)
+        vcpu.signal_pending = bool(flags & _SIGNAL)
         vcpu.sigbus = False
         guest.begin_run()
         stuck = False

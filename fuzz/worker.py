@@ -160,6 +160,7 @@ def libfuzzer_arguments(orders: Orders, store: Store) -> list[str]:
         "-handle_term=0",
         "-print_funcs=0",
         "-detect_leaks=0",
+        "-verbosity=0",  # else a line for each new input: the log would grow for ever
     ]
 
 

@@ -249,7 +249,19 @@ def test_a_campaign_ends_after_its_time(tmp_path: Path) -> None:
 
 
 @needs_atheris
-def test_a_worker_that_is_killed_is_started_again(tmp_path: Path) -> None:
+def test_a_seed_makes_the_same_campaign_again(tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in ("one", "other")]
+    for store in stores:
+        run_campaign(replace(settings(store.root), cases=1500), ignore)
+    one, other = ({path.name for path in store.corpus.iterdir()} for store in stores)
+    assert one == other
+    one, other = ({found.smallest for found in store.findings()} for store in stores)
+    assert one == other
+
+
+@needs_atheris
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_is_started_again(tmp_path: Path, number: signal.Signals) -> None:
     store = Store(tmp_path / "c")
     killed: set[int] = set()
 
@@ -257,13 +269,16 @@ def test_a_worker_that_is_killed_is_started_again(tmp_path: Path) -> None:
         status = store.status(0)
         if status is not None and not killed:
             killed.add(status.pid)
-            os.kill(status.pid, signal.SIGKILL)
+            os.kill(status.pid, number)
 
     wanted = replace(settings(store.root), cases=6000)
     summary = run_campaign(wanted, kill_once)
     assert killed
     assert summary.snapshot.restarts == 1
     assert summary.snapshot.cases == 6000
+    # What crashed inside a worker left its input; SIGKILL leaves no time for that.
+    kept = [path.name for path in store.harness.glob("worker0-crash-*")]
+    assert len(kept) == (number == signal.SIGSEGV)
 
 
 @needs_atheris

@@ -1,11 +1,13 @@
 """arch/arm64/kvm/handle_exit.c: why the guest stopped, and who deals with it."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from emu.abi import Errno, ExitReason
 from emu.guest import ArmException
 from emu.kvm.mmu import Mmu
 from emu.kvm.state import Vcpu
+
+_TRAP: Final = ArmException.TRAP  # a plain name, for the hot path
 
 
 class HandleExit(Mmu):
@@ -13,9 +15,9 @@ class HandleExit(Mmu):
 
     def handle_exit(self, vcpu: Vcpu, exception: ArmException) -> int:
         """Negative errno, 0 to leave, 1 to resume."""
+        if exception is _TRAP:
+            return self.handle_trap_exceptions(vcpu)
         match exception:
-            case ArmException.TRAP:
-                return self.handle_trap_exceptions(vcpu)
             case ArmException.IRQ | ArmException.EL1_SERROR:
                 return 1
             case ArmException.HYP_GONE:

@@ -18,6 +18,12 @@ from emu.abi import (
 from emu.kvm.host_mm import HostMm
 from emu.kvm.state import USER_TOP, Gmem, Kvm, MemorySlot
 
+# Plain names, for the hot path.
+_GUEST_MEMFD = MemFlag.GUEST_MEMFD
+_LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
+_NOT_WITH_GMEM = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY
+_MMAP = GmemFlag.MMAP
+
 _KNOWN_FLAGS = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _FIXED_FLAGS = MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _ID_MASK = 0xFFFF
@@ -43,7 +49,7 @@ class Memslots(HostMm):
         """The ioctl; 0 or -errno."""
         if kvm.vm_dead:
             return -Errno.EIO
-        if region.v1 and region.flags & MemFlag.GUEST_MEMFD:  # 2
+        if region.v1 and region.flags & _GUEST_MEMFD:  # 2
             return -Errno.EINVAL
         if region.slot & _ID_MASK >= USER_MEM_SLOTS:  # 3
             return -Errno.EINVAL
@@ -64,8 +70,7 @@ class Memslots(HostMm):
     def check_memory_region_flags(self, region: MemoryRegion) -> int:
         """Rule 4."""
         flags = region.flags
-        exclusive = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY
-        if flags & ~_KNOWN_FLAGS or (flags & MemFlag.GUEST_MEMFD and flags & exclusive):
+        if flags & ~_KNOWN_FLAGS or (flags & _GUEST_MEMFD and flags & _NOT_WITH_GMEM):
             return -Errno.EINVAL
         return 0
 
@@ -77,9 +82,7 @@ class Memslots(HostMm):
         if hva & ~PAGE_MASK or hva >> 55 or hva + region.size > USER_TOP:  # 6
             return -Errno.EINVAL
         offset = region.guest_memfd_offset
-        if region.flags & MemFlag.GUEST_MEMFD and (
-            offset & ~PAGE_MASK or offset + region.size > U64
-        ):  # 7
+        if region.flags & _GUEST_MEMFD and (offset & ~PAGE_MASK or offset + region.size > U64):  # 7
             return -Errno.EINVAL
         if region.slot > _ID_MASK:  # 8
             return -Errno.EINVAL
@@ -91,7 +94,7 @@ class Memslots(HostMm):
         if self._overlaps(kvm, region, None):  # 13
             return -Errno.EEXIST
         gmem: Gmem | None = None
-        if region.flags & MemFlag.GUEST_MEMFD:  # 14
+        if region.flags & _GUEST_MEMFD:  # 14
             found = self.kvm_gmem_prepare_bind(
                 kvm, region.guest_memfd, region.guest_memfd_offset, region.size
             )
@@ -117,7 +120,7 @@ class Memslots(HostMm):
     def _change(self, kvm: Kvm, old: MemorySlot, region: MemoryRegion) -> int:
         changed = old.flags ^ region.flags
         if (
-            region.flags & MemFlag.GUEST_MEMFD
+            region.flags & _GUEST_MEMFD
             or changed & _FIXED_FLAGS
             or region.size != old.size
             or region.userspace_addr != old.userspace_addr
@@ -126,7 +129,7 @@ class Memslots(HostMm):
         if region.gpa != old.base:  # 12
             return self._move(kvm, old, region)
         old.flags = region.flags
-        if changed & region.flags & MemFlag.LOG_DIRTY_PAGES:
+        if changed & region.flags & _LOG_DIRTY:
             self.kvm_mmu_wp_memory_region(kvm, old)
         return 0
 
@@ -161,7 +164,7 @@ class Memslots(HostMm):
         """arch/arm64/kvm/mmu.c: rules 15 and 16."""
         if new.base + new.size > 1 << kvm.config.ipa_bits:
             return -Errno.EFAULT
-        if new.gmem is not None and not new.gmem.flags & GmemFlag.MMAP:
+        if new.gmem is not None and not new.gmem.flags & _MMAP:
             return -Errno.EINVAL
         return 0
 

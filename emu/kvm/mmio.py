@@ -15,6 +15,7 @@ from emu.syndrome import (
     transfer_register,
 )
 
+_MMIO = ExitReason.MMIO  # a plain name, for the hot path
 _ZERO_REGISTER = 31
 _LENGTH_AND_WRITE = 0xFF_FFFF_FFFF
 
@@ -51,7 +52,7 @@ class Mmio(Memslots):
         if write:
             kept = run.u1 >> 8 * length << 8 * length
             run.u1 = kept & U64 | data
-        run.exit_reason = ExitReason.MMIO
+        run.exit_reason = _MMIO
         return 0
 
     def _without_syndrome(self, vcpu: Vcpu, fault_ipa: int) -> int:

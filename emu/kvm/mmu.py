@@ -28,6 +28,15 @@ from emu.syndrome import (
     is_iabt,
 )
 
+# Enum members by plain names: this is the hot path, and a member costs ten times a global.
+_READ = Prot.R
+_READ_WRITE = Prot.R | Prot.W
+_EXECUTE = Prot.X
+_NOT_EXECUTABLE = -Errno.ENOEXEC
+_AGAIN = -Errno.EAGAIN
+_POISONED = -Errno.EHWPOISON
+_LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
+
 _SEA_GPA_VALID = 1
 _SEA_ESR = EC | IL | FNV | EA | CM | WNR | FSC
 _PAGE_OFFSET = PAGE_SIZE - 1
@@ -82,7 +91,7 @@ class Mmu(Mmio):
             ret = self.gmem_abort(vcpu, ipa, slot)
         else:  # A17
             ret = self.user_mem_abort(vcpu, ipa, slot)
-        if ret == -Errno.ENOEXEC:  # A18
+        if ret == _NOT_EXECUTABLE:  # A18
             return self.kvm_inject_sea(vcpu, iabt=True)
         return ret or 1
 
@@ -154,9 +163,9 @@ class Mmu(Mmio):
             return self.gmem_abort_without_pfn(vcpu, ipa, pfn)
 
         # MAP
-        prot = int(Prot.R) if slot.readonly else Prot.R | Prot.W
+        prot = _READ if slot.readonly else _READ_WRITE
         if kvm_is_exec_fault(esr):
-            prot |= Prot.X
+            prot |= _EXECUTE
         return self._stage2_install(vcpu, ipa, pfn, prot, relax=is_perm)
 
     def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
@@ -175,7 +184,7 @@ class Mmu(Mmio):
         kvm, esr = vcpu.kvm, vcpu.fault.esr
         is_perm = esr & FSC in PERMISSION
         write = kvm_is_write_fault(esr)
-        logging = bool(slot.flags & MemFlag.LOG_DIRTY_PAGES)
+        logging = bool(slot.flags & _LOG_DIRTY)
 
         # TOP UP
         if (not is_perm or (logging and write)) and (ret := self.kvm_mmu_topup_memory_cache(vcpu)):
@@ -188,7 +197,7 @@ class Mmu(Mmio):
 
         # PIN
         pfn, writable = self.kvm_faultin_pfn(kvm, hva, write=write)
-        if pfn == -Errno.EHWPOISON:
+        if pfn == _POISONED:
             self.kvm_send_hwpoison_signal(vcpu)
             return 0
         if pfn < 0:
@@ -199,9 +208,9 @@ class Mmu(Mmio):
         # MAP
         if slot.readonly or (logging and not write):
             writable = False
-        prot = Prot.R | Prot.W if writable else int(Prot.R)
+        prot = _READ_WRITE if writable else _READ
         if kvm_is_exec_fault(esr):
-            prot |= Prot.X
+            prot |= _EXECUTE
         return self._stage2_install(vcpu, ipa, pfn, prot, relax=is_perm)
 
     def kvm_send_hwpoison_signal(self, vcpu: Vcpu) -> None:
@@ -216,4 +225,4 @@ class Mmu(Mmio):
             ret = self.kvm_pgtable_stage2_relax_perms(vcpu, ipa, prot | leaf.prot)
         else:
             ret = self.kvm_pgtable_stage2_map(vcpu, ipa, pfn, prot)
-        return 0 if ret == -Errno.EAGAIN else ret
+        return 0 if ret == _AGAIN else ret

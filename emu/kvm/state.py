@@ -17,6 +17,7 @@ from emu.stage2 import Stage2
 # that the CPU would still translate, so branch A3 needs a host with less than its CPU's 44 bits.
 HOST_IPA_BITS: Final = 42
 MMU_CACHE_CAPACITY: Final = 40
+_READONLY: Final = MemFlag.READONLY  # a plain name, for the hot path
 
 # Where the VMM maps memory object N: far apart, so that no range of one can reach the next.
 USER_BASE: Final = 0x1000_0000_0000
@@ -75,7 +76,7 @@ class MemorySlot:
     @property
     def readonly(self) -> bool:
         """KVM_MEM_READONLY."""
-        return bool(self.flags & MemFlag.READONLY)
+        return bool(self.flags & _READONLY)
 
 
 @dataclass(slots=True)
