@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import HARNESS_BASE, HARNESS_SIZE, PAGE_MASK, PAGE_SIZE
+from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import Access, touched
 from emu.case import AbortBit, CpuExit, ForceAbort
 from emu.cpu import Cpu, Exit
@@ -256,6 +256,4 @@ class GuestContext:
         if self._place is not _ACCESS or self.current is None:
             return range(0)
         first, last = touched(self.current.access, self.current.address)
-        if last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE:
-            return range(0)  # the harness stays mapped as it is
         return range(first & PAGE_MASK, last + 1, PAGE_SIZE)

@@ -16,6 +16,7 @@ from emu.abi import (
     ExitReason,
     MemFlag,
 )
+from emu.access import touched
 from emu.arena import CODE_SIZE, HARNESS_PFN
 from emu.case import (
     Age,
@@ -204,6 +205,9 @@ class Vmm:
 
     def _program(self, step: Guest, index: int) -> int:
         address = effective_address(step, self.bases)
+        first, last = touched(step.access, address)
+        if last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE:
+            return -Errno.EINVAL  # the guest does not meddle with its own code and tables
         self.guest.program.append(Pending(index, step.access, address))
         return 0
 

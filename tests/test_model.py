@@ -333,6 +333,13 @@ def test_a_branch_shows_what_the_kernel_shows(
     assert [describe(run) for run in play(model, source).runs] == expected, name
 
 
+@pytest.mark.parametrize("address", ["0xeffffffc", "0xf0001000", "0xf0200000", "0xf03fffff"])
+def test_an_access_to_the_harness_is_refused(model: Model, address: str) -> None:
+    outcomes = play(model, f"guest read64 {address}\nrun\n")
+    assert [errno_name(refusal.errno) for refusal in outcomes.refusals] == ["EINVAL"]
+    assert [describe(run) for run in outcomes.runs] == [DONE]
+
+
 @pytest.mark.parametrize(("rule", "line", "errno"), RULES)
 def test_a_memslot_rule_refuses_with_its_errno(
     model: Model, rule: str, line: str, errno: str | None
