@@ -49,9 +49,10 @@ def written_for_this_fault(view: View) -> str | None:
     """
     if not view.run.fresh:
         return "MEMORY_FAULT was kept from an earlier KVM_RUN, and errno vouches for it"
-    if view.target is None:
+    target = view.target
+    if target is None:
         return "MEMORY_FAULT was filled, but the guest is at no access"
-    if not any(view.scene.gmem_slot_at(page) for page in view.target.pages):
+    if not any(view.scene.gmem_slot_at(page) for page in target.pages):
         return "MEMORY_FAULT tells of another fault: this access touches no guest_memfd"
     if view.is_of_an_earlier_fault:
         return "MEMORY_FAULT tells of an access that the guest has gone on from"
@@ -64,10 +65,11 @@ def names_the_page(view: View) -> str | None:
     api.rst: the range is [gpa, gpa + size); the only defined flag is PRIVATE. Silent about a record
     that is not this access's at all (C3).
     """
-    if view.target is None or view.is_of_an_earlier_fault:
+    target = view.target
+    if target is None or view.is_of_an_earlier_fault:
         return None
-    slots = [view.scene.gmem_slot_at(page) for page in view.target.pages]
-    return _field_error(view.run, view.target, slots) if any(slots) else None
+    slots = [view.scene.gmem_slot_at(page) for page in target.pages]
+    return _field_error(view.run, target, slots) if any(slots) else None
 
 
 def _field_error(run: RunOutcome, target: Target, slots: list[Slot | None]) -> str | None:
@@ -129,10 +131,11 @@ def nothing_is_left_behind(view: View) -> str | None:
 
     The thread weighs it; userspace may not look there, so only ``paranoid`` asks for it.
     """
-    if not view.run.fresh or view.target is None:
+    target = view.target if view.run.fresh else None
+    if target is None:
         return None
     _, gpa, size, _ = view.run.union
-    if size == PAGE_SIZE and gpa in view.target.pages and view.scene.gmem_slot_at(gpa):
+    if size == PAGE_SIZE and gpa in target.pages and view.scene.gmem_slot_at(gpa):
         return f"{errno_name(view.run.errno)} left the fault's gpa {gpa:#x} in the exit union"
     return None
 

@@ -6,7 +6,7 @@ from emu.abi import DOORBELL
 from emu.case import Case
 from emu.outcome import Outcomes, RunOutcome
 from fuzz.contract import CLAUSES, Clause, Reading
-from fuzz.view import View
+from fuzz.view import Timeline, View
 
 
 class Breach(NamedTuple):
@@ -21,13 +21,15 @@ def judge(case: Case, outcomes: Outcomes, reading: Reading = Reading.STRICT) -> 
     """Every breach of the reading's clauses, in the order of the KVM_RUNs."""
     breaches: list[Breach] = []
     remembered = _ASKED[reading]
+    timeline: Timeline | None = None
     for number, run in enumerate(outcomes.runs):
         key = (run.ret, run.errno, run.exit_reason, run.fresh, run.union[0] == DOORBELL)
         asked = remembered.get(key)
         if asked is None:
             asked = remembered[key] = _asked(run, reading)
         if asked:
-            view = View(case, outcomes, number)
+            timeline = timeline or Timeline(case, outcomes)
+            view = View(timeline, number)
             for clause in asked:
                 reason = clause.check(view)
                 if reason is not None:

@@ -15,7 +15,7 @@ from fuzz.finding import Backing, Finding, Machine, State
 from fuzz.judge import Breach, judge
 from fuzz.shrink import sort_key
 from fuzz.signature import Signature, signature
-from fuzz.view import View
+from fuzz.view import Timeline, View
 
 _TITLES: Final = {clause.id: clause.title for clause in CLAUSES}
 
@@ -37,7 +37,7 @@ class Sighting:
 
     def finding(self, found_after_s: float, count: int, first: Case) -> Finding:
         """The finding, with this sighting's case as its smallest."""
-        view = View(self.case, self.outcomes, self.breach.run)
+        view = View(Timeline(self.case, self.outcomes), self.breach.run)
         run = view.run
         return Finding(
             signature=str(self.signature),

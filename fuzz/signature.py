@@ -8,7 +8,7 @@ from typing import NamedTuple
 from emu.case import Case
 from emu.outcome import Outcomes
 from fuzz.judge import Breach
-from fuzz.view import View
+from fuzz.view import Timeline, View
 
 
 class Signature(NamedTuple):
@@ -24,7 +24,7 @@ class Signature(NamedTuple):
 
 def signature(case: Case, outcomes: Outcomes, breach: Breach) -> Signature:
     """The signature of one breach of ``judge(case, outcomes)``."""
-    view = View(case, outcomes, breach.run)
+    view = View(Timeline(case, outcomes), breach.run)
     return Signature(breach.clause, _site(view, breach.clause), not view.run.injected)
 
 

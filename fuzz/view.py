@@ -1,7 +1,6 @@
 """One KVM_RUN as a clause of the contract sees it."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Final
 
 from emu.abi import PAGE_MASK, Errno
@@ -13,30 +12,50 @@ from fuzz.scene import Scene, Target
 DOCUMENTED: Final = (Errno.EFAULT, Errno.EHWPOISON)
 
 
+class Timeline:
+    """A case and its outcomes, with the scene at any step. Going forward costs least."""
+
+    __slots__ = ("_next", "_scene", "case", "outcomes")
+
+    def __init__(self, case: Case, outcomes: Outcomes) -> None:
+        self.case = case
+        self.outcomes = outcomes
+        self._scene = Scene()
+        self._next = 0
+
+    def at(self, step: int) -> Scene:
+        """The scene before the step at this index. It changes when another is asked for."""
+        if step < self._next:
+            self._scene, self._next = Scene(), 0
+        if step > self._next:
+            refused = {refusal.step for refusal in self.outcomes.refusals}
+            for index in range(self._next, step):
+                self._scene.apply(index, self.case.steps[index], refused=index in refused)
+            self._next = step
+        return self._scene
+
+
 class View:
     """One KVM_RUN and what is known around it. What costs something is found out when asked for."""
 
-    def __init__(self, case: Case, outcomes: Outcomes, number: int) -> None:
-        self._case = case
-        self._outcomes = outcomes
-        self.run = outcomes.runs[number]
+    __slots__ = ("_timeline", "run")
+
+    def __init__(self, timeline: Timeline, number: int) -> None:
+        self._timeline = timeline
+        self.run = timeline.outcomes.runs[number]
 
     @property
     def flags(self) -> int:
         """What was special about the call: ``RunFlag`` bits."""
-        step = self._case.steps[self.run.step]
+        step = self._timeline.case.steps[self.run.step]
         return step.flags if isinstance(step, Run) else 0
 
-    @cached_property
+    @property
     def scene(self) -> Scene:
         """The VM at the moment of the call."""
-        refused = {refusal.step for refusal in self._outcomes.refusals}
-        scene = Scene()
-        for index, step in enumerate(self._case.steps[: self.run.step]):
-            scene.apply(index, step, refused=index in refused)
-        return scene
+        return self._timeline.at(self.run.step)
 
-    @cached_property
+    @property
     def target(self) -> Target | None:
         """The access that the guest was at when the call returned, if it was at one."""
         return self.scene.target(self.run.access)
@@ -47,12 +66,14 @@ class View:
         call, and none of the present one's.
         """
         page = self.run.union[1] & PAGE_MASK
-        if self.target is not None and page in self.target.pages:
+        target = self.target
+        if target is not None and page in target.pages:
             return False
         earlier = (self.scene.target(step) for step, _ in self.run.exceptions)
         return any(target is not None and page in target.pages for target in earlier)
 
 
 def views(case: Case, outcomes: Outcomes) -> Iterator[View]:
-    """Every KVM_RUN of a case, in order."""
-    return (View(case, outcomes, number) for number in range(len(outcomes.runs)))
+    """Every KVM_RUN of a case, in order; each is good until the next is asked for."""
+    timeline = Timeline(case, outcomes)
+    return (View(timeline, number) for number in range(len(outcomes.runs)))
