@@ -43,6 +43,9 @@ class AccessFacts:
 class Access(Enum):
     """One access of the vocabulary; the value is its spelling in a case."""
 
+    # By identity, in C: Enum's own is a Python function, and accesses are looked up all the time.
+    __hash__ = object.__hash__
+
     READ8 = "read8"
     READ16 = "read16"
     READ32 = "read32"

@@ -167,6 +167,10 @@ _EARLY: Final = (
 )
 
 
+# What such a call can fail with.
+EARLY_ERRNOS: Final = frozenset(errno for _, errno in _EARLY)
+
+
 def _early_errno(flags: int) -> Errno | None:
     """With what a call of this kind fails before the guest runs."""
     return next((errno for flag, errno in _EARLY if flags & flag), None)

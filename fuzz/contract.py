@@ -23,6 +23,8 @@ class Reading(Enum):
     every errno but two; ``paranoid`` asks for what the thread would like to be true as well.
     """
 
+    __hash__ = object.__hash__  # as emu.access.Access
+
     STRICT = "strict"
     DOCUMENTED = "documented"
     PARANOID = "paranoid"
@@ -141,7 +143,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "immediate_exit and early errors add nothing to kvm_run",
         Basis.LIST,
         _ALL,
-        lambda run: run.ret < 0,
+        lambda run: run.ret < 0 and run.errno in clauses.EARLY_ERRNOS,
         clauses.early_exit_adds_nothing,
     ),
     Clause(

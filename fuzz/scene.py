@@ -5,7 +5,7 @@ error. It follows the documented interface and shares nothing with the modelled 
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno, MemFlag
 from emu.access import ACCESS_FACTS, Access, Direction, touched
@@ -43,8 +43,7 @@ class Slot:
         return bool(self.flags & MemFlag.READONLY)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """An access of the guest's program: what, and the first and last byte that it touches."""
 
     access: Access
@@ -74,6 +73,12 @@ class Target:
 
 NO_FILE: Final = -1
 _WRITING: Final = frozenset({Direction.WRITE, Direction.READ_WRITE, Direction.MAINTENANCE})
+
+
+# The steps that change the scene. Most do not, and most of those are Run.
+CHANGES: Final = frozenset(
+    {Guest, SetMemslot, CreateGmem, ReleaseGmem, PoisonGmem, PunchHole, Fail, ForceAbort}
+)
 
 
 @dataclass(slots=True)

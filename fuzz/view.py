@@ -6,7 +6,7 @@ from typing import Final
 from emu.abi import PAGE_MASK, Errno
 from emu.case import Case, Run
 from emu.outcome import Outcomes
-from fuzz.scene import Scene, Target
+from fuzz.scene import CHANGES, Scene, Target
 
 # The errnos with which api.rst lets MEMORY_FAULT be delivered.
 DOCUMENTED: Final = (Errno.EFAULT, Errno.EHWPOISON)
@@ -29,8 +29,10 @@ class Timeline:
             self._scene, self._next = Scene(), 0
         if step > self._next:
             refused = {refusal.step for refusal in self.outcomes.refusals}
+            steps, scene = self.case.steps, self._scene
             for index in range(self._next, step):
-                self._scene.apply(index, self.case.steps[index], refused=index in refused)
+                if type(steps[index]) in CHANGES:
+                    scene.apply(index, steps[index], refused=index in refused)
             self._next = step
         return self._scene
 
