@@ -18,7 +18,8 @@ class RfcAlignErrno(V73):
     """Alexandru Elisei's RFC: gmem_abort() leaves only with the two documented errnos.
 
     Its diff was not available; this is its description: MEMORY_FAULT always, with EHWPOISON where
-    that was the cause and with EFAULT for every other. Leaves: nothing in what is modelled.
+    that was the cause and with EFAULT for every other. Leaves: nothing in what is modelled. It
+    is meant to cure the VNCR path too, which is not.
     """
 
     def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
@@ -32,7 +33,8 @@ class ScribbleOnExit(V73):
 
     kvm_vcpu_ioctl() writes UNKNOWN over MEMORY_FAULT when the architecture's KVM_RUN returned
     another error; success, and errors before that call, are left alone. Leaves: the fault's gpa in
-    the union (C7, which only the paranoid reading asks for), and V73's C3 after ENOEXEC.
+    the union (C7, which only the paranoid reading asks for), and V73's C3 after ENOEXEC. Outside
+    the model, observed: the VNCR path still returns 0 with MEMORY_FAULT.
     """
 
     def kvm_arch_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
@@ -63,7 +65,8 @@ class ScribbleAsPosted(V73):
 class GatedPrepare(V73):
     """Alexandru Elisei's alternative: the helper is told the errno and fills only for the two.
 
-    Leaves: nothing in what is modelled.
+    Leaves: nothing in what is modelled. Outside the model, observed: the VNCR path returns 0, with
+    MEMORY_FAULT for EFAULT and EHWPOISON and with UNKNOWN for ENOMEM and EIO.
     """
 
     def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
@@ -81,7 +84,7 @@ class GatedPrepare(V73):
 class GatedPrepareReset(GatedPrepare):
     """The same, and the helper writes UNKNOWN where it does not fill.
 
-    Leaves: nothing in what is modelled.
+    Leaves: nothing in what is modelled. Inferred: the VNCR path as in ``gated-prepare``.
     """
 
     def not_filled(self, vcpu: Vcpu) -> None:
