@@ -7,8 +7,8 @@ from emu.case import Case, Run, RunFlag, VcpuState
 from emu.cpu import Cpu
 from emu.guest import GuestContext, StuckError
 from emu.kvm.kvm_main import Kernel
-from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, KvmRun, Vcpu
-from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, Vcpu
+from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from emu.vmm import Vmm, harness_memory
 
 # Enum members by plain names: this is the hot path, and a member costs ten times a global.
@@ -68,23 +68,20 @@ class Model:
             ret = kernel.kvm_vcpu_ioctl_run(vcpu)
         except StuckError:
             stuck, ret = True, -Errno.EINTR
+        step = guest.step
         return RunOutcome(
             step=index,
             ret=-1 if ret < 0 else ret,
             errno=-ret if ret < 0 else 0,
             exit_reason=run.exit_reason,
-            union=_union(run),
+            union=(run.u0, run.u1, run.u2, run.u3),
             before=before,
             fresh=run.u1 != gpa or (not stamped and run.u2 != size),
-            access=guest.step,
-            moved=guest.moved,
-            changed=guest.changed,
+            access=step,
+            moved=step != IDLE and guest.moved,
+            changed=step != IDLE and guest.changed,
             exceptions=tuple(guest.exceptions),
             injected=vcpu.kvm.injected,
             stuck=stuck,
             sigbus=vcpu.sigbus,
         )
-
-
-def _union(run: KvmRun) -> tuple[int, int, int, int]:
-    return run.u0, run.u1, run.u2, run.u3
