@@ -161,7 +161,7 @@ class Protect:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """ftruncate() of the file behind the VMM's memory; size in bytes. No effect on anonymous."""
+    """ftruncate() of the file behind the VMM's memory; size in bytes. EBADF where it is none."""
 
     index: int
     size: int

@@ -82,7 +82,7 @@ class _Place(Enum):
     HANDLER = "handler"  # at the exception vector, the access not given up yet
 
 
-# Enum members by plain names: this is the hot path, and a member costs ten times a global.
+# Plain names, for the hot path: see emu.abi.
 _BETWEEN, _ACCESS, _IDLE, _HANDLER = _Place
 _ABORT: Final = Exit.ABORT
 _DONE: Final = Exit.DONE
@@ -119,7 +119,8 @@ class GuestContext:
     def enter(self, fault: Fault) -> ArmException:
         """Run until something needs the kernel; an abort's syndrome goes to ``fault``.
 
-        Raises StuckError after SAME_ACCESS_LIMIT entries without an access done.
+        Raises StuckError after SAME_ACCESS_LIMIT entries without an access done, and where the CPU
+        runs without an end.
         """
         if self.forced_exit is not None:
             forced, self.forced_exit = self.forced_exit, None

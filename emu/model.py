@@ -11,7 +11,7 @@ from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, Vcpu
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from emu.vmm import Vmm, harness_memory
 
-# Enum members by plain names: this is the hot path, and a member costs ten times a global.
+# Plain names, for the hot path: see emu.abi.
 _MMIO: Final = ExitReason.MMIO
 _SIGNAL: Final = RunFlag.SIGNAL
 _READY: Final = VcpuState.READY
@@ -38,7 +38,7 @@ class Model:
         return Outcomes(tuple(runs), tuple(refusals))
 
     def boot(self, case: Case) -> Vcpu:
-        """A VM with one vCPU, warmed up by one KVM_RUN unless the case says otherwise."""
+        """A VM with one vCPU, as one warm-up KVM_RUN leaves it unless the case says otherwise."""
         config = case.vm
         cpu = self.cpu
         warm = not config.cold and config.vcpu is _READY
@@ -67,7 +67,9 @@ class Model:
         try:
             ret = kernel.kvm_vcpu_ioctl_run(vcpu)
         except StuckError:
+            # What a VMM does about it: a signal ends the call.
             stuck, ret = True, -Errno.EINTR
+            run.exit_reason = ExitReason.INTR
         step = guest.step
         return RunOutcome(
             step=index,

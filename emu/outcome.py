@@ -1,4 +1,4 @@
-"""What a machine reports of a case: one outcome for each KVM_RUN, and the regions it refused.
+"""What a machine reports of a case: one outcome for each KVM_RUN, and the steps it refused.
 
 Both kinds of machine fill these in the same way; the judge reads nothing else of a machine.
 The records are msgspec structs because a campaign makes tens of thousands of them a second and

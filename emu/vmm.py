@@ -109,7 +109,8 @@ class Vmm:
         self.bases[step.slot] = step.gpa
         if step.slot == HARNESS_SLOT:
             return -Errno.EINVAL
-        if step.gpa < HARNESS_BASE + HARNESS_SIZE and step.gpa + step.size > HARNESS_BASE:
+        end = step.gpa + step.size
+        if step.size and step.gpa < HARNESS_BASE + HARNESS_SIZE and end > HARNESS_BASE:
             return -Errno.EEXIST
         mem, gmem = step.mem, step.gmem
         return self.kernel.kvm_vm_ioctl_set_memory_region(

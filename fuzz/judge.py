@@ -23,6 +23,8 @@ def judge(case: Case, outcomes: Outcomes, reading: Reading = Reading.STRICT) -> 
     remembered = _ASKED[reading]
     timeline: Timeline | None = None
     for number, run in enumerate(outcomes.runs):
+        if run.stuck:
+            continue  # the machine ended it; no clause speaks of that yet (C11)
         key = (run.ret, run.errno, run.exit_reason, run.fresh, run.union[0] == DOORBELL)
         asked = remembered.get(key)
         if asked is None:

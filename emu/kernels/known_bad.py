@@ -39,31 +39,25 @@ class BadReturnZero(Clean):
 class BadGpaUnaligned(Clean):
     """memory_fault.gpa is the faulting byte, not its page. Synthetic."""
 
-    def kvm_prepare_memory_fault_exit(
-        self, vcpu: Vcpu, gpa: int, size: int, *, is_private: bool
-    ) -> None:
+    def kvm_prepare_memory_fault_exit(self, vcpu: Vcpu, gpa: int, size: int) -> None:
         """FAR's low bits are added, as an MMIO exit would have them."""
         offset = vcpu.fault.far & PAGE_SIZE - 1
-        super().kvm_prepare_memory_fault_exit(vcpu, gpa | offset, size, is_private=is_private)
+        super().kvm_prepare_memory_fault_exit(vcpu, gpa | offset, size)
 
 
 class BadSizeZero(Clean):
     """memory_fault.size is 0. Synthetic."""
 
-    def kvm_prepare_memory_fault_exit(
-        self, vcpu: Vcpu, gpa: int, size: int, *, is_private: bool
-    ) -> None:
+    def kvm_prepare_memory_fault_exit(self, vcpu: Vcpu, gpa: int, size: int) -> None:
         """The size is lost on the way."""
-        super().kvm_prepare_memory_fault_exit(vcpu, gpa, size - PAGE_SIZE, is_private=is_private)
+        super().kvm_prepare_memory_fault_exit(vcpu, gpa, size - PAGE_SIZE)
 
 
 class BadPrepareForgotten(Clean):
     """gmem_abort() returns a documented errno and fills nothing. Synthetic."""
 
-    def kvm_prepare_memory_fault_exit(
-        self, vcpu: Vcpu, gpa: int, size: int, *, is_private: bool
-    ) -> None:
-        """Never reached."""
+    def kvm_prepare_memory_fault_exit(self, vcpu: Vcpu, gpa: int, size: int) -> None:
+        """Fills nothing."""
 
 
 class BadAddressLeft(Clean):
@@ -74,7 +68,7 @@ class BadAddressLeft(Clean):
 
     def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
         """Fill, and take back the reason alone."""
-        self.kvm_prepare_memory_fault_exit(vcpu, ipa, PAGE_SIZE, is_private=False)
+        self.kvm_prepare_memory_fault_exit(vcpu, ipa, PAGE_SIZE)
         if ret not in (-Errno.EFAULT, -Errno.EHWPOISON):
             vcpu.run.exit_reason = ExitReason.UNKNOWN
         return ret

@@ -1,8 +1,8 @@
 """The cures proposed in May 2026, each as one change to Linux 7.3.4.
 
 Modelled from their descriptions on linux-arm-kernel (lists.infradead.org, 2026-May, messages
-1126887, 1126903 and 1127183). None was merged. The VNCR path, which all but the first leave as it
-is, is not modelled yet.
+1126887, 1126903 and 1127183). None was merged. The VNCR path, which none but the first is
+meant to cure, is not modelled yet.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from emu.abi import PAGE_SIZE, Errno, ExitReason
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
 
-DOCUMENTED: Final = (-Errno.EFAULT, -Errno.EHWPOISON)
+REPORTED: Final = (-Errno.EFAULT, -Errno.EHWPOISON)
 
 
 class RfcAlignErrno(V73):
@@ -37,29 +37,25 @@ class ScribbleOnExit(V73):
     the model, observed: the VNCR path still returns 0 with MEMORY_FAULT.
     """
 
+    spared: tuple[int, ...] = REPORTED
+
     def kvm_arch_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
         """The write stands in kvm_vcpu_ioctl(), right behind this call."""
         ret = super().kvm_arch_vcpu_ioctl_run(vcpu)
         run = vcpu.run
-        if ret < 0 and ret not in DOCUMENTED and run.exit_reason == ExitReason.MEMORY_FAULT:
+        if ret < 0 and ret not in self.spared and run.exit_reason == ExitReason.MEMORY_FAULT:
             run.exit_reason = ExitReason.UNKNOWN
         return ret
 
 
-class ScribbleAsPosted(V73):
+class ScribbleAsPosted(ScribbleOnExit):
     """The same, as it was posted: the minus before EHWPOISON is missing.
 
-    Leaves: what ``scribble-on-exit`` leaves, and EHWPOISON's report is wiped (C5).
+    Leaves: C7 and C3 as ``scribble-on-exit`` does, and EHWPOISON's report is wiped (C5). The VNCR
+    path was not run with it.
     """
 
-    def kvm_arch_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
-        """A negative return value never equals a positive errno."""
-        ret = super().kvm_arch_vcpu_ioctl_run(vcpu)
-        run = vcpu.run
-        spared = (-Errno.EFAULT, Errno.EHWPOISON)
-        if ret < 0 and ret not in spared and run.exit_reason == ExitReason.MEMORY_FAULT:
-            run.exit_reason = ExitReason.UNKNOWN
-        return ret
+    spared = (-Errno.EFAULT, Errno.EHWPOISON)
 
 
 class GatedPrepare(V73):
@@ -71,14 +67,9 @@ class GatedPrepare(V73):
 
     def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
         """kvm_prepare_memory_fault_exit() with one argument more."""
-        if ret in DOCUMENTED:
-            self.kvm_prepare_memory_fault_exit(vcpu, ipa, PAGE_SIZE, is_private=False)
-        else:
-            self.not_filled(vcpu)
+        if ret in REPORTED:
+            self.kvm_prepare_memory_fault_exit(vcpu, ipa, PAGE_SIZE)
         return ret
-
-    def not_filled(self, vcpu: Vcpu) -> None:
-        """What the helper does for every other errno: nothing."""
 
 
 class GatedPrepareReset(GatedPrepare):
@@ -87,6 +78,8 @@ class GatedPrepareReset(GatedPrepare):
     Leaves: nothing in what is modelled. Inferred: the VNCR path as in ``gated-prepare``.
     """
 
-    def not_filled(self, vcpu: Vcpu) -> None:
+    def gmem_abort_without_pfn(self, vcpu: Vcpu, ipa: int, ret: int) -> int:
         """No earlier reason of this KVM_RUN can be taken for this error's."""
-        vcpu.run.exit_reason = ExitReason.UNKNOWN
+        if ret not in REPORTED:
+            vcpu.run.exit_reason = ExitReason.UNKNOWN
+        return super().gmem_abort_without_pfn(vcpu, ipa, ret)

@@ -69,8 +69,6 @@ class GuestMemfd(InjectFault):
 
     def kvm_gmem_prepare_bind(self, kvm: Kvm, fd: int, offset: int, size: int) -> Gmem | int:
         """Find the file that a new slot names and check the range; the file, or -errno."""
-        if kvm.injections and (errno := kvm.inject(Site.KVM_GMEM_BIND)):
-            return -errno
         gmem = kvm.gmems.get(fd)
         if gmem is None:
             return -Errno.EBADF
@@ -78,8 +76,10 @@ class GuestMemfd(InjectFault):
             return -Errno.EINVAL
         return gmem
 
-    def kvm_gmem_bind(self, gmem: Gmem, slot: MemorySlot) -> int:
+    def kvm_gmem_bind(self, kvm: Kvm, gmem: Gmem, slot: MemorySlot) -> int:
         """Give the file's range to a slot that is otherwise ready; 0 or -EEXIST."""
+        if kvm.injections and (errno := kvm.inject(Site.KVM_GMEM_BIND)):
+            return -errno
         start, end = slot.gmem_index, slot.gmem_index + (slot.size >> PAGE_SHIFT)
         if any(start < bound[1] and bound[0] < end for bound in gmem.bindings):
             return -Errno.EEXIST

@@ -40,17 +40,19 @@ class HostMm(GuestMemfd):
         """
         if kvm.injections and (errno := kvm.inject(Site.KVM_FAULTIN_PFN)):
             return (-errno if errno == Errno.EHWPOISON else -Errno.EFAULT), False
-        index, offset = user_object(hva)
-        memory = kvm.memory.get(index)
-        vma = memory.vma(offset) if memory is not None else None
-        if memory is None or vma is None or not _permits(vma.protection, write=write):
+        vma = self.vma_lookup(kvm, hva)
+        if vma is None or not _permits(vma.protection, write=write):
             return -Errno.EFAULT, False
+        index, offset = user_object(hva)
         may_write = vma.protection is Protection.READ_WRITE
-        return self._handle_mm_fault(kvm, memory, offset >> PAGE_SHIFT, write, may_write)
+        return self._handle_mm_fault(
+            kvm, index, offset >> PAGE_SHIFT, write=write, may_write=may_write
+        )
 
     def _handle_mm_fault(
-        self, kvm: Kvm, memory: UserMemory, page: int, write: bool, may_write: bool
+        self, kvm: Kvm, index: int, page: int, *, write: bool, may_write: bool
     ) -> tuple[int, bool]:
+        memory = kvm.memory[index]
         if memory.kind is MemKind.FILE and page << PAGE_SHIFT >= memory.file_size:
             return -Errno.EFAULT, False
         if page in memory.poisoned:
@@ -64,6 +66,10 @@ class HostMm(GuestMemfd):
             if pfn is None:
                 return -Errno.EFAULT, False
             memory.pages[page] = pfn
+            if write:  # the zero page, if anybody was shown it, is not this page any more
+                self.mmu_notifier_invalidate_range(
+                    kvm, index, page << PAGE_SHIFT, page + 1 << PAGE_SHIFT
+                )
         return pfn, may_write
 
     # SYSTEM CALLS OF THE VMM
@@ -136,7 +142,7 @@ class HostMm(GuestMemfd):
             return -Errno.EFAULT
         page = offset >> PAGE_SHIFT
         write = vma.protection is Protection.READ_WRITE
-        pfn, _ = self._handle_mm_fault(kvm, memory, page, write=write, may_write=write)
+        pfn, _ = self._handle_mm_fault(kvm, index, page, write=write, may_write=write)
         if pfn < 0:
             return pfn
         if pfn == ZERO_PFN:

@@ -15,6 +15,7 @@ from emu.syndrome import (
     FSC_EXCL_ATOMIC,
     FSC_SEA,
     IL,
+    ISV,
     is_iabt,
 )
 
@@ -41,8 +42,8 @@ class InjectFault(Pgtable):
         return 1
 
     def kvm_inject_serror(self, vcpu: Vcpu) -> int:
-        """A virtual SError; always 1."""
-        vcpu.guest.take_exception(EC_SERROR << EC_SHIFT | IL)
+        """A virtual SError without a syndrome of its own (IDS, where ISV would be); always 1."""
+        vcpu.guest.take_exception(EC_SERROR << EC_SHIFT | IL | ISV)
         return 1
 
     def kvm_incr_pc(self, vcpu: Vcpu) -> None:

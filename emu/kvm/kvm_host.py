@@ -1,19 +1,20 @@
 """include/linux/kvm_host.h: what every part of KVM uses."""
 
-from emu.abi import MEMORY_EXIT_FLAG_PRIVATE, ExitReason
+from emu.abi import ExitReason
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
 
 
 class KvmHost:
     """The helpers at the bottom of the stack. Each module above adds one kernel file's."""
 
-    def kvm_prepare_memory_fault_exit(
-        self, vcpu: Vcpu, gpa: int, size: int, *, is_private: bool
-    ) -> None:
-        """Fill kvm_run for KVM_EXIT_MEMORY_FAULT. Read, write and execute are not told (7.3.4)."""
+    def kvm_prepare_memory_fault_exit(self, vcpu: Vcpu, gpa: int, size: int) -> None:
+        """Fill kvm_run for KVM_EXIT_MEMORY_FAULT.
+
+        Read, write and execute are not told (7.3.4), and nothing on arm64 is PRIVATE.
+        """
         run = vcpu.run
         run.exit_reason = ExitReason.MEMORY_FAULT
-        run.u0 = MEMORY_EXIT_FLAG_PRIVATE if is_private else 0
+        run.u0 = 0
         run.u1 = gpa
         run.u2 = size
 

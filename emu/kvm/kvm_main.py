@@ -7,7 +7,7 @@ from emu.case import RunFlag
 from emu.kvm.arm import Arm
 from emu.kvm.state import Vcpu
 
-# Enum members by plain names: this is the hot path, and a member costs ten times a global.
+# Plain names, for the hot path: see emu.abi.
 _OTHER_MM: Final = RunFlag.OTHER_MM
 _KILLED: Final = RunFlag.KILLED
 _BAD_ARGUMENT: Final = RunFlag.BAD_ARGUMENT

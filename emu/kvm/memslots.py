@@ -112,7 +112,7 @@ class Memslots(HostMm):
         )
         errno = self.kvm_arch_prepare_memory_region(kvm, new)
         if errno == 0 and gmem is not None:
-            errno = self.kvm_gmem_bind(gmem, new)  # 18
+            errno = self.kvm_gmem_bind(kvm, gmem, new)  # 18
         if errno == 0:
             kvm.memslots.append(new)
         return errno

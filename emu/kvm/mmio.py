@@ -16,6 +16,8 @@ from emu.syndrome import (
 )
 
 _MMIO = ExitReason.MMIO  # a plain name, for the hot path
+# Translation, access flag and permission faults, and two that only 52-bit addresses have.
+_LDST64B_STATUS = frozenset(range(0x04, 0x10)) | {0x2A, 0x2B}
 _ZERO_REGISTER = 31
 _LENGTH_AND_WRITE = 0xFF_FFFF_FFFF
 
@@ -34,7 +36,7 @@ class Mmio(Memslots):
         # DECODE
         if not esr & ISV:
             return self._without_syndrome(vcpu, fault_ipa)
-        if esr & LST:
+        if esr & LST and esr & FSC in _LDST64B_STATUS:
             return self._report(vcpu, ExitReason.ARM_LDST64B, esr & ~FSC, fault_ipa)
         length = access_length(esr)
         write = bool(esr & WNR)

@@ -3,6 +3,7 @@
 The tables themselves are real descriptors that the emulated CPU walks (``emu.stage2``).
 """
 
+from emu.abi import Errno
 from emu.case import Site
 from emu.kvm.kvm_host import KvmHost
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
@@ -21,12 +22,11 @@ class Pgtable(KvmHost):
         return 0
 
     def kvm_pgtable_stage2_relax_perms(self, vcpu: Vcpu, ipa: int, prot: int) -> int:
-        """Add permissions to an existing leaf; 0 or -errno."""
+        """Add permissions to an existing leaf; 0 or -errno, -EAGAIN where there is none."""
         kvm = vcpu.kvm
         if kvm.injections and (errno := kvm.inject(Site.KVM_PGTABLE_STAGE2_RELAX_PERMS)):
             return -errno
-        kvm.stage2.relax(ipa, prot)
-        return 0
+        return 0 if kvm.stage2.relax(ipa, prot) else -Errno.EAGAIN
 
     def kvm_pgtable_stage2_mkyoung(self, kvm: Kvm, ipa: int) -> None:
         """Set the access flag of a leaf."""

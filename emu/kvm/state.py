@@ -7,7 +7,7 @@ Addresses and sizes are in bytes, frame numbers (gfn, pfn, index) in pages of ``
 from dataclasses import dataclass, field
 from typing import Final
 
-from emu.abi import PAGE_SHIFT, PAGE_SIZE, MemFlag
+from emu.abi import MemFlag
 from emu.arena import Arena
 from emu.case import MemKind, Protection, Site, VmConfig
 from emu.guest import Fault, GuestContext
@@ -68,10 +68,6 @@ class MemorySlot:
     userspace_addr: int
     gmem: Gmem | None
     gmem_index: int
-
-    def contains(self, ipa: int) -> bool:
-        """Whether the guest-physical address lies in the slot."""
-        return self.base <= ipa < self.base + self.size
 
     @property
     def readonly(self) -> bool:
@@ -172,8 +168,3 @@ def user_object(hva: int) -> tuple[int, int]:
     """Memory object and byte offset at a VMM address; the object need not exist."""
     relative = hva - USER_BASE
     return relative >> USER_STRIDE_SHIFT, relative & (1 << USER_STRIDE_SHIFT) - 1
-
-
-def pages(size: int) -> int:
-    """Whole pages that ``size`` bytes need."""
-    return (size + PAGE_SIZE - 1) >> PAGE_SHIFT
