@@ -15,7 +15,7 @@ from emu.abi import (
     errno_name,
     reason_name,
 )
-from emu.case import RunFlag, Site
+from emu.case import RunFlag, Site, VcpuState
 from emu.outcome import RunOutcome
 from fuzz.scene import Slot, Target
 from fuzz.view import DOCUMENTED, View
@@ -69,7 +69,9 @@ def names_the_page(view: View) -> str | None:
     if target is None or view.is_of_an_earlier_fault:
         return None
     slots = [view.scene.gmem_slot_at(page) for page in target.pages]
-    return _field_error(view.run, target, slots) if any(slots) else None
+    if not any(slots):
+        return None
+    return _field_error(view.run, target, slots) or _page_error(view, target)
 
 
 def _field_error(run: RunOutcome, target: Target, slots: list[Slot | None]) -> str | None:
@@ -84,6 +86,17 @@ def _field_error(run: RunOutcome, target: Target, slots: list[Slot | None]) -> s
         return f"memory_fault.gpa {gpa:#x} is not a page of the access at {target.first:#x}"
     if not any(slot and slot.base <= gpa < slot.base + slot.size for slot in slots):
         return f"memory_fault.gpa {gpa:#x} lies in no guest_memfd slot"
+    return None
+
+
+def _page_error(view: View, target: Target) -> str | None:
+    """Whether another page of the access is named than the one that cannot be had."""
+    failing = [page for page in target.pages if view.scene.gmem_fails_at(page)]
+    gpa = view.run.union[1]
+    if len(failing) == 1 and gpa != failing[0] and not view.run.injected:
+        if view.scene.memory_was_limited:
+            return None  # the other page may have failed for want of memory
+        return f"memory_fault.gpa {gpa:#x} is a page that can be had, {failing[0]:#x} cannot"
     return None
 
 
@@ -116,7 +129,8 @@ def _fails_elsewhere(site: Site, errno: Errno) -> bool:
     """Whether the injection could fail a KVM_RUN with one of the two without a lookup."""
     if site is Site.KVM_FAULTIN_PFN:
         return True  # every error of the VMM's own memory ends as EFAULT
-    return site is not Site.KVM_GMEM_GET_PFN and errno in DOCUMENTED
+    in_run = site not in (Site.KVM_GMEM_GET_PFN, Site.KVM_GMEM_BIND)
+    return in_run and errno in DOCUMENTED
 
 
 def success_has_a_reason(view: View) -> str | None:
@@ -135,7 +149,8 @@ def nothing_is_left_behind(view: View) -> str | None:
     if target is None:
         return None
     _, gpa, size, _ = view.run.union
-    if size == PAGE_SIZE and gpa in target.pages and view.scene.gmem_slot_at(gpa):
+    page_of_fault = gpa in target.pages or view.is_of_an_earlier_fault
+    if size == PAGE_SIZE and page_of_fault and view.scene.gmem_slot_at(gpa):
         return f"{errno_name(view.run.errno)} left the fault's gpa {gpa:#x} in the exit union"
     return None
 
@@ -147,7 +162,7 @@ def early_exit_adds_nothing(view: View) -> str | None:
     immediate_exit on the list (Sean Christopherson, 2023); the other errors are like it.
     """
     run = view.run
-    if run.errno != _early_errno(view.flags):
+    if run.errno != _early_errno(view):
         return None
     if run.exit_reason not in (run.before, ExitReason.UNKNOWN):
         return (
@@ -163,14 +178,18 @@ _EARLY: Final = (
     (int(RunFlag.OTHER_MM), Errno.EIO),
     (int(RunFlag.KILLED), Errno.EINTR),
     (int(RunFlag.BAD_ARGUMENT), Errno.EINVAL),
-    (int(RunFlag.IMMEDIATE_EXIT), Errno.EINTR),
 )
 
 
 # What such a call can fail with.
-EARLY_ERRNOS: Final = frozenset(errno for _, errno in _EARLY)
+EARLY_ERRNOS: Final = frozenset({Errno.EIO, Errno.EINTR, Errno.EINVAL, Errno.ENOEXEC, Errno.EPERM})
 
 
-def _early_errno(flags: int) -> Errno | None:
+def _early_errno(view: View) -> Errno | None:
     """With what a call of this kind fails before the guest runs."""
-    return next((errno for flag, errno in _EARLY if flags & flag), None)
+    for flag, errno in _EARLY:
+        if view.flags & flag:
+            return errno
+    if view.vm.vcpu is not VcpuState.READY:
+        return Errno.ENOEXEC if view.vm.vcpu is VcpuState.UNINITIALIZED else Errno.EPERM
+    return Errno.EINTR if view.flags & RunFlag.IMMEDIATE_EXIT else None

@@ -3,7 +3,7 @@
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import DOORBELL, PAGE_MASK, PAGE_SIZE, Errno, ExitReason
+from emu.abi import DOORBELL, PAGE_MASK, PAGE_SIZE, Errno, ExitReason, reason_name
 from emu.access import Direction
 from emu.outcome import RunOutcome
 from fuzz.scene import Target
@@ -45,22 +45,35 @@ def emulation_is_for_holes(view: View) -> str | None:
         return None
     if target.direction in (Direction.WALK, Direction.FETCH):
         return f"{kind.value} for a {target.direction.value} at {target.first:#x}"
+    if target.syndrome is not (kind is Emulation.MMIO):
+        has = "a" if target.syndrome else "no"
+        return f"{kind.value} for {target.access.value}, whose abort has {has} syndrome"
+    if kind is Emulation.NISV and not view.vm.nisv_to_user:
+        return "NISV without KVM_CAP_ARM_NISV_TO_USER"
     if kind is Emulation.ENOSYS:
-        return _misplaced(view, target, target.pages, kind)
+        return _enosys_error(view, target)
     address = view.run.union[0] if kind is Emulation.MMIO else view.run.union[1]
-    if not target.first <= address <= target.last:
+    if address != target.first and address not in target.pages[1:]:
         return f"{kind.value} names {address:#x}, the access is at {target.first:#x}"
     if kind is Emulation.MMIO and (error := _field_error(view.run, target)):
         return error
     return _misplaced(view, target, range(address & PAGE_MASK, address + 1, PAGE_SIZE), kind)
 
 
+def _enosys_error(view: View, target: Target) -> str | None:
+    if view.vm.nisv_to_user:
+        return "ENOSYS although KVM_CAP_ARM_NISV_TO_USER is enabled"
+    if view.run.exit_reason in (ExitReason.MMIO, ExitReason.ARM_NISV):
+        return f"ENOSYS with exit_reason {reason_name(view.run.exit_reason)}"
+    return _misplaced(view, target, target.pages, Emulation.ENOSYS)
+
+
 def _field_error(run: RunOutcome, target: Target) -> str | None:
-    length = run.union[2] & _LENGTH
-    if not target.syndrome:
-        return f"MMIO for {target.access.value}, whose abort has no syndrome"
+    length, is_write = run.union[2] & _LENGTH, bool(run.union[2] >> 32 & 0xFF)
     if length not in _LENGTHS or length != target.last - target.first + 1:
         return f"MMIO of {length} bytes for an access of {target.last - target.first + 1}"
+    if is_write is not (target.direction is Direction.WRITE):
+        return f"MMIO {'write' if is_write else 'read'} for {target.access.value}"
     return None
 
 

@@ -14,6 +14,7 @@ from emu.case import (
     Fail,
     ForceAbort,
     Guest,
+    MemoryLimit,
     PoisonGmem,
     PunchHole,
     Ref,
@@ -77,7 +78,17 @@ _WRITING: Final = frozenset({Direction.WRITE, Direction.READ_WRITE, Direction.MA
 
 # The steps that change the scene. Most do not, and most of those are Run.
 CHANGES: Final = frozenset(
-    {Guest, SetMemslot, CreateGmem, ReleaseGmem, PoisonGmem, PunchHole, Fail, ForceAbort}
+    {
+        Guest,
+        SetMemslot,
+        CreateGmem,
+        ReleaseGmem,
+        PoisonGmem,
+        PunchHole,
+        Fail,
+        ForceAbort,
+        MemoryLimit,
+    }
 )
 
 
@@ -85,12 +96,13 @@ CHANGES: Final = frozenset(
 class Scene:
     """The VM as far as the case and its refusals tell. Feed it the steps in order.
 
-    ``forced_abort`` and ``injected`` are of the whole case so far: they never end, because
-    from outside one cannot tell when they took effect.
+    ``forced_abort``, ``memory_was_limited`` and ``injected`` are of the whole case so far: they
+    never end, because from outside one cannot tell when they took effect.
     """
 
     slots: dict[int, Slot] = field(default_factory=dict)
     forced_abort: bool = False
+    memory_was_limited: bool = False
     injected: set[tuple[Site, Errno]] = field(default_factory=set)
     _accesses: dict[int, tuple[Access, int]] = field(default_factory=dict)
     _bases: dict[int, int] = field(default_factory=dict)
@@ -116,6 +128,8 @@ class Scene:
             self.injected.add((step.site, step.errno))
         elif isinstance(step, ForceAbort):
             self.forced_abort = True
+        elif isinstance(step, MemoryLimit):
+            self.memory_was_limited |= step.on
         elif not refused and isinstance(step, ReleaseGmem | PoisonGmem | PunchHole):
             self._gmem_event(step)
 

@@ -32,7 +32,7 @@ def _site(view: View, clause: str) -> str:
     """Which part of the kernel must have spoken, by its function's name where there is one."""
     if clause == "C3":
         return "earlier-fault" if view.run.fresh else "earlier-run"
-    if clause in ("C1", "C2") and view.is_of_an_earlier_fault:
+    if clause in ("C1", "C2", "C7") and view.is_of_an_earlier_fault:
         return "earlier-fault"
     if clause == "C6":
         return "run-loop"

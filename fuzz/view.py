@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from emu.abi import PAGE_MASK, Errno
-from emu.case import Case, Run
+from emu.case import Case, Run, VmConfig
 from emu.outcome import Outcomes
 from fuzz.scene import CHANGES, Scene, Target
 
@@ -51,6 +51,11 @@ class View:
         """What was special about the call: ``RunFlag`` bits."""
         step = self._timeline.case.steps[self.run.step]
         return step.flags if isinstance(step, Run) else 0
+
+    @property
+    def vm(self) -> VmConfig:
+        """How the VM was made."""
+        return self._timeline.case.vm
 
     @property
     def scene(self) -> Scene:

@@ -113,6 +113,17 @@ FAULTS = [
         outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x2000, 0x1000, 0)),
         ["C4"],
     ),
+    # ... and of those two, the one that can be had is not it.
+    (
+        POISONED.replace("+0x0\nguest", "+0x1000\nguest").replace("+0x10\n", "+0xffc\n"),
+        outcome(-1, Errno.EHWPOISON, MF, RECORD),
+        ["C4"],
+    ),
+    (
+        POISONED.replace("+0x0\nguest", "+0x1000\nguest").replace("+0x10\n", "+0xffc\n"),
+        outcome(-1, Errno.EHWPOISON, MF, (0, GPA + 0x1000, 0x1000, 0)),
+        [],
+    ),
     # C5: a failed lookup that is not told, and four reasons to be silent.
     (RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
     (POISONED, outcome(-1, Errno.EHWPOISON, UNKNOWN, STAMP), ["C5"]),
@@ -140,6 +151,12 @@ FAULTS = [
         outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
         [],
     ),
+    # An injection that cannot happen in a KVM_RUN is no reason to be silent.
+    (
+        "fail kvm_gmem_bind EFAULT nth=9\n" + RELEASED,
+        outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
+        ["C5"],
+    ),
     # ... and a page whose error was punched out, or a file number that was used again.
     (
         POISONED.replace("guest read", "punch gmem0+0x0 size=0x1000\nguest read"),
@@ -161,6 +178,14 @@ FAULTS = [
     # C7: a record of this fault; not any other value.
     (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, RECORD), ["C7"]),
     (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA, 0x8, 0)), []),
+    (
+        GMEM + "guest read64 slot0+0x1000\nguest read64 slot0+0x10\nrun\n",
+        msgspec.structs.replace(
+            outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA + 0x1000, 0x1000, 0)),
+            exceptions=((2, 0x86000010),),
+        ),
+        ["C7"],
+    ),
     (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA + 0x1000, 0x1000, 0)), []),
 ]
 
@@ -182,6 +207,8 @@ EARLY = [
 ]
 
 WRITE: Final = 1 << 32
+NISV: Final = "vm nisv-to-user\n"
+RECORD_NISV: Final = (5, 0x60000010, 0, 0)
 HOLE = "guest {} 0x60000010\nrun\n"
 EMULATION = [
     # Outside the slots, with fields that fit.
@@ -195,8 +222,22 @@ EMULATION = [
     (HOLE.format("fetch"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
     (HOLE.format("read-pair"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
     (HOLE.format("walk"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000010, 0, 0)), []),
-    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000110, 0, 0)), ["C13"]),
+    (NISV + HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), []),
+    (
+        NISV + HOLE.format("cas"),
+        outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000110, 0, 0)),
+        ["C13"],
+    ),
+    # ... in the direction of the access, at its own address.
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, WRITE | 8, 0)), ["C13"]),
+    (HOLE.format("write64"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
+    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000014, 0, 8, 0)), ["C13"]),
+    # NISV and ENOSYS are for an abort without a syndrome, and the capability decides which.
+    (HOLE.format("read64"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
+    (NISV + HOLE.format("read64"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), ["C13"]),
+    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), ["C13"]),
+    (NISV + HOLE.format("cas"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
+    (HOLE.format("cas"), outcome(-1, Errno.ENOSYS, MMIO, STAMP), ["C13"]),
     # A slot serves it; a read-only one serves loads and nothing else.
     (
         ANON + "guest read64 slot1+0x0\nrun\n",
@@ -277,6 +318,26 @@ def test_an_exit_for_emulation_is_condemned_by_these_clauses(
     source: str, run: RunOutcome, clauses: list[str]
 ) -> None:
     assert condemned(source, run) == clauses
+
+
+@pytest.mark.parametrize(
+    ("state", "errno", "reason", "clauses"),
+    [
+        ("uninitialized", Errno.ENOEXEC, UNKNOWN, []),
+        ("uninitialized", Errno.ENOEXEC, ExitReason.FAIL_ENTRY, ["C8"]),
+        ("unfinalized", Errno.EPERM, ExitReason.FAIL_ENTRY, ["C8"]),
+    ],
+)
+def test_a_vcpu_that_is_not_ready_adds_nothing(
+    state: str, errno: int, reason: int, clauses: list[str]
+) -> None:
+    source = f"vm vcpu={state}\n{GMEM}guest read64 slot0+0x10\nrun\n"
+    assert condemned(source, outcome(-1, errno, reason, STAMP)) == clauses
+
+
+def test_a_call_that_hangs_is_not_judged() -> None:
+    run = msgspec.structs.replace(outcome(-1, Errno.EINTR, MF, RECORD), stuck=True)
+    assert condemned(READ, run) == []
 
 
 def test_the_strict_reading_does_not_ask_what_is_left_in_the_union() -> None:

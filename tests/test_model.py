@@ -9,6 +9,8 @@ import pytest
 from emu import text
 from emu.abi import errno_name
 from emu.kernels import KERNELS
+from emu.kernels.releases import V73
+from emu.kvm.state import MemorySlot, Vcpu
 from emu.model import Model
 from emu.outcome import Outcomes, describe
 
@@ -354,6 +356,19 @@ def test_a_branch_shows_what_the_kernel_shows(
     model: Model, name: str, source: str, expected: list[str]
 ) -> None:
     assert [describe(run) for run in play(model, source).runs] == expected, name
+
+
+class Livelock(V73):
+    """A kernel that says that it mapped the page, and did not."""
+
+    def gmem_abort(self, vcpu: Vcpu, ipa: int, slot: MemorySlot) -> int:
+        return 0
+
+
+def test_a_fault_that_repeats_for_ever_hangs_and_the_machine_goes_on(model: Model) -> None:
+    case = text.load(GMEM + "guest read64 slot0+0x10\nrun\nskip\nrun\n")
+    runs = model.run(case, Livelock()).runs
+    assert [describe(run) for run in runs] == ["hang EINTR INTR", DONE]
 
 
 @pytest.mark.parametrize("address", ["0xeffffffc", "0xf0001000", "0xf0200000", "0xf03fffff"])

@@ -67,7 +67,12 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "scribble-on-exit": Entry(
         ScribbleOnExit(),
         Kind.PROPOSAL,
-        ("C7-gmem_abort-natural", "C7-gmem_abort-injected", "C3-earlier-fault-injected"),
+        (
+            "C7-gmem_abort-natural",
+            "C7-gmem_abort-injected",
+            "C7-earlier-fault-injected",
+            "C3-earlier-fault-injected",
+        ),
     ),
     "scribble-as-posted": Entry(
         ScribbleAsPosted(),
@@ -77,6 +82,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
             "C5-gmem_abort-injected",
             "C7-gmem_abort-natural",
             "C7-gmem_abort-injected",
+            "C7-earlier-fault-injected",
             "C3-earlier-fault-injected",
         ),
     ),
@@ -89,7 +95,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "bad-gpa-unaligned": _bad(BadGpaUnaligned(), "C4-gmem_abort"),
     "bad-size-zero": _bad(BadSizeZero(), "C4-gmem_abort"),
     "bad-prepare-forgotten": _bad(BadPrepareForgotten(), "C5-gmem_abort"),
-    "bad-address-left": _bad(BadAddressLeft(), "C7-gmem_abort"),
+    "bad-address-left": Entry(
+        BadAddressLeft(),
+        Kind.KNOWN_BAD,
+        ("C7-gmem_abort-natural", "C7-gmem_abort-injected", "C7-earlier-fault-injected"),
+    ),
     "bad-raw-errno": _bad(BadRawErrno(), "C2-gmem_abort"),
     "bad-unknown-exit": _bad(BadUnknownExit(), "C6-run-loop"),
     "bad-immediate-exit": _bad(BadImmediateExit(), "C8-before-loop"),
