@@ -7,6 +7,7 @@ syndrome and writes its registers: to save and restore 12 KiB takes as long as t
 What is not in exactly one place is an EmulatorError.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -23,6 +24,9 @@ _THERE: Final = 0xA_9876_5468
 
 _ABORTED_READ: Final = 0x93C0_8005  # 64-bit load to x0, translation fault, level 1
 _ABORTED_WRITE: Final = 0x93C0_8045  # 64-bit store from x0
+# A fresh one for each search: a context's padding, like any memory that was freed, may still hold
+# what an earlier engine of this process was searched for.
+SALTS: Final = itertools.count(1)
 _NEAR: Final = 8  # words: what belongs together is not further apart
 _MISALIGNED: Final = 0x9600_0021  # an alignment fault at EL1
 
@@ -82,22 +86,24 @@ def _run(engine: Engine, program: Program, address: int) -> Context:
 
 def _find_general(engine: Engine) -> range:
     states = []
-    for salt in (1, 2):
+    salts = (next(SALTS), next(SALTS))
+    for salt in salts:
         for number, register in enumerate((*X, SP)):
             engine.set_register(register, _value(salt, number))
         states.append(engine.snapshot().words)
-    start = _only("x0", _find(states, (_value(1, 0), _value(2, 0))))
+    start = _only("x0", _find(states, tuple(_value(salt, 0) for salt in salts)))
     found = range(start, start + 32)
-    if [states[1][place] for place in found] != [_value(2, number) for number in range(32)]:
+    if [states[1][place] for place in found] != [_value(salts[1], number) for number in range(32)]:
         raise EmulatorError("Unicorn's saved context does not hold x0 to x30 and sp in order")
     return found
 
 
 def _find_vectors(engine: Engine) -> range:
+    low, high = next(SALTS), next(SALTS)
     for number, register in enumerate(Q):
-        engine.set_register(register, _value(3, number) | _value(4, number) << 64)
+        engine.set_register(register, _value(low, number) | _value(high, number) << 64)
     words = engine.snapshot().words
-    places = [_only(f"q{number}", _find([words], (_value(3, number),))) for number in range(32)]
+    places = [_only(f"q{number}", _find([words], (_value(low, number),))) for number in range(32)]
     stride = places[1] - places[0]
     end = places[0] + 32 * stride
     if places != list(range(places[0], end, stride)):
@@ -134,7 +140,7 @@ def _find_exclusive(engine: Engine, program: Program, general: range) -> int:
 
 
 def _value(salt: int, number: int) -> int:
-    return 0x5A00_0000_0000_0007 | salt << 40 | number << 16
+    return 0x5A00_0000_0000_0007 | (salt & 0xFFFF) << 40 | number << 16
 
 
 def _find(states: Sequence[memoryview], values: tuple[int, ...]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from emu.abi import U64
 from emu.engine import EmulatorError, Engine, X
-from emu.layout import Layout
+from emu.layout import SALTS, Layout
 
 _MEMORY: Final = "/proc/self/mem"  # reading from there does not crash where no memory is
 _RECORD_SIZE: Final = 4096  # of Unicorn's record of an engine, as far as is looked at
@@ -38,9 +38,10 @@ class Registers:
 
     def _check(self, x: int) -> None:
         """Writing in place must be writing to the CPU: what it saves then is what is here."""
-        self.general[3] = _mark(32)
+        mark = _mark(next(SALTS), 3)
+        self.general[3] = mark
         saved = self._engine.snapshot().words
-        if saved[x + 3] != _mark(32) or saved[x:] != self.words[x:]:
+        if saved[x + 3] != mark or saved[x:] != self.words[x:]:
             raise EmulatorError("Unicorn's saved context is not a copy of the CPU's state")
 
 
@@ -49,8 +50,8 @@ def part(words: memoryview, places: range) -> memoryview:
     return words[places.start : places.stop]
 
 
-def _mark(number: int) -> int:
-    return (0x9E37_79B9_7F4A_7C15 * (number + 1)) & U64
+def _mark(salt: int, number: int) -> int:
+    return 0x9E37_79B9_7F4A_7C15 * (salt << 6 | number) & U64
 
 
 def _locate(engine: Engine, layout: Layout) -> int:
@@ -58,9 +59,11 @@ def _locate(engine: Engine, layout: Layout) -> int:
 
     Behind one of the pointers in the engine's record is the CPU, and in it, the registers.
     """
-    for number, register in enumerate(X):
-        engine.set_register(register, _mark(number))
-    pattern = b"".join(_mark(number).to_bytes(8, "little") for number in range(len(X)))
+    salt = next(SALTS)
+    marks = [_mark(salt, number) for number in range(len(X))]
+    for mark, register in zip(marks, X, strict=True):
+        engine.set_register(register, mark)
+    pattern = b"".join(mark.to_bytes(8, "little") for mark in marks)
     with _own_memory() as memory:
         record = memoryview(_read(memory, engine.address, _RECORD_SIZE)).cast("Q")
         places = {

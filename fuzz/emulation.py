@@ -53,7 +53,7 @@ def emulation_is_for_holes(view: View) -> str | None:
     if kind is Emulation.ENOSYS:
         return _enosys_error(view, target)
     address = view.run.union[0] if kind is Emulation.MMIO else view.run.union[1]
-    if address != target.first and address not in target.pages[1:]:
+    if not target.first <= address <= target.last:
         return f"{kind.value} names {address:#x}, the access is at {target.first:#x}"
     if kind is Emulation.MMIO and (error := _field_error(view.run, target)):
         return error
@@ -63,13 +63,16 @@ def emulation_is_for_holes(view: View) -> str | None:
 def _enosys_error(view: View, target: Target) -> str | None:
     if view.vm.nisv_to_user:
         return "ENOSYS although KVM_CAP_ARM_NISV_TO_USER is enabled"
-    if view.run.exit_reason in (ExitReason.MMIO, ExitReason.ARM_NISV):
+    kept = view.run.exit_reason == view.run.before
+    if view.run.exit_reason in (ExitReason.MMIO, ExitReason.ARM_NISV) and not kept:
         return f"ENOSYS with exit_reason {reason_name(view.run.exit_reason)}"
     return _misplaced(view, target, target.pages, Emulation.ENOSYS)
 
 
 def _field_error(run: RunOutcome, target: Target) -> str | None:
     length, is_write = run.union[2] & _LENGTH, bool(run.union[2] >> 32 & 0xFF)
+    if run.union[0] != target.first and run.union[0] not in target.pages[1:]:
+        return f"MMIO at {run.union[0]:#x}, inside the access at {target.first:#x}"
     if length not in _LENGTHS or length != target.last - target.first + 1:
         return f"MMIO of {length} bytes for an access of {target.last - target.first + 1}"
     if is_write is not (target.direction is Direction.WRITE):

@@ -107,7 +107,9 @@ class Store:
 
     def findings(self) -> list[Finding]:
         """All findings, in the order of their discovery."""
-        files = sorted((self.root / FINDINGS).glob("*.json"))
+        files = sorted(
+            (self.root / FINDINGS).glob("[!.]*.json")
+        )  # what another worker writes begins with a dot
         found = [_read(path, Finding) for path in files]
         return sorted(found, key=lambda finding: finding.found_after_s)
 

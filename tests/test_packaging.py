@@ -109,6 +109,12 @@ def test_a_checkout_uses_its_top_level_corpus() -> None:
     assert case_files(corpus_dir())
 
 
+def test_a_case_file_that_is_still_being_written_is_not_one(tmp_path: Path) -> None:
+    for name in ("whole.case", ".writing-1-whole.case"):
+        (tmp_path / name).touch()
+    assert case_files(tmp_path) == (tmp_path / "whole.case",)
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_folder_with_modules_is_a_package(package: str) -> None:
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}

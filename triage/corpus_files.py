@@ -17,4 +17,5 @@ def corpus_dir() -> Path:
 
 def case_files(folder: Path) -> tuple[Path, ...]:
     """Every ``.case`` file in and below ``folder``, in an order that does not change."""
-    return tuple(sorted(folder.rglob("*.case")))
+    # Not those with a leading dot: such a file is still being written.
+    return tuple(sorted(folder.rglob("[!.]*.case")))
