@@ -107,9 +107,8 @@ class Store:
 
     def findings(self) -> list[Finding]:
         """All findings, in the order of their discovery."""
-        files = sorted(
-            (self.root / FINDINGS).glob("[!.]*.json")
-        )  # what another worker writes begins with a dot
+        # What another worker is just writing begins with a dot.
+        files = sorted((self.root / FINDINGS).glob("[!.]*.json"))
         found = [_read(path, Finding) for path in files]
         return sorted(found, key=lambda finding: finding.found_after_s)
 
