@@ -22,7 +22,7 @@ EXCEPTION: Final = unicorn_const.UC_ERR_EXCEPTION
 # More than any snippet needs, and soon over for a guest that branches to itself.
 _WATCHDOG: Final = 256
 
-_TRANSLATION_BUFFER: Final = 32 << 20  # Unicorn's own choice grows to more than 1 GiB
+_TRANSLATION_BUFFER: Final = 8 << 20  # Unicorn's own choice grows to more than 1 GiB
 
 _X28: Final = arm64_const.UC_ARM64_REG_X28
 X: Final = (

@@ -9,7 +9,7 @@ guest stores to the idle doorbell, an MMIO write that the kernel serves like any
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final
+from typing import Final, NamedTuple
 
 from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import Access, touched
@@ -63,8 +63,7 @@ class Fault:
     hpfar_valid: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """An access of the program: the step that asked for it, and its effective address."""
 
     step: int

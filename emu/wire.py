@@ -52,7 +52,7 @@ _VMS: Final[Mapping[bytes, VmConfig]] = {
 _HEADERS: Final[Mapping[VmConfig, bytes]] = {vm: header for header, vm in _VMS.items()}
 
 _MEMO: Final[dict[bytes, Step]] = {}  # of decode_record, which campaigns spend their time in
-_MEMO_LIMIT: Final = 65_536
+_MEMO_LIMIT: Final = 16_384
 
 _RECORDS: Final = struct.Struct(f"{RECORD}s")
 

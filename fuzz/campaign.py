@@ -58,7 +58,7 @@ def run_campaign(settings: Settings, on_update: Callable[[Snapshot], None]) -> S
         raise MissingEngineError("atheris is not installed: there is no wheel for this platform")
     store = create_store(settings.campaign, _configuration(settings))
     with store.claimed(), _told_to_stop() as told_to_stop:
-        watch = _Watch(store, Crew(store, _duty(settings, store, started)))
+        watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
         watch.until_end(told_to_stop, on_update)
     last = watch.snapshot()
     on_update(last)
@@ -66,10 +66,11 @@ def run_campaign(settings: Settings, on_update: Callable[[Snapshot], None]) -> S
 
 
 class _Watch:
-    """Looks after a crew, and knows what it has found."""
+    """Looks after a crew, and knows what was found in the kernels that it is at."""
 
-    def __init__(self, store: Store, crew: Crew) -> None:
+    def __init__(self, store: Store, crew: Crew, kernels: tuple[str, ...]) -> None:
         self._store = store
+        self._kernels = kernels
         self._crew = crew
         self._findings: list[Finding] = []
         self._findings_read_at = 0
@@ -94,7 +95,9 @@ class _Watch:
         """The campaign now."""
         changed_at = self._store.findings_changed_at()
         if changed_at != self._findings_read_at:
-            self._findings = self._store.findings()
+            # A campaign that is continued may hold those of other kernels.
+            found = self._store.findings()
+            self._findings = [finding for finding in found if finding.kernel in self._kernels]
             self._findings_read_at = changed_at
         return snapshot(
             list(self._store.statuses().values()),

@@ -62,7 +62,7 @@ ODD_ADDRESSES: Final = (
     *(1 << 63, U64 - 7),
 )
 ODD_OFFSETS: Final = (1, U64 + 1 - PAGE_SIZE, U64 - 7, 1 << 31, 1 << 32, 1 << 36, 1 << 62, 1 << 63)
-SLOTS: Final = (0,) * 12 + (1,) * 6 + (2, 2, 3)
+SLOTS: Final = (0,) * 14 + (1,) * 5 + (2, 3)
 ODD_SLOTS: Final = (7, 32765, 32766, 32767, 1 << 16, (1 << 16) + 1, (1 << 32) - 1)
 FAULT_STATUSES: Final = (*range(0x04, 0x19), 0x1B, 0x1F, 0x21, 0x2A, 0x2B, 0x30, 0x34, 0x35, 0x3F)
 ACCESSES: Final = (

@@ -206,7 +206,7 @@ _AFTER_LAYOUT: Final = tuple(make for make in _TABLE if make not in (gmem_slot, 
 
 def motif(rng: Random) -> Motif:
     """Any motif, about one of the first slots."""
-    return one_of(rng, _TABLE)(rng, one_of(rng, (0, 0, 0, 0, 1, 1, 2)))
+    return one_of(rng, _TABLE)(rng, one_of(rng, (0, 0, 0, 0, 0, 1, 1, 2)))
 
 
 def generated(rng: Random) -> Motif:

@@ -68,8 +68,9 @@ def sightings(
 ) -> list[Sighting]:
     """One sighting for each signature among the breaches, the first of each."""
     found: dict[Signature, Sighting] = {}
+    timeline = Timeline(case, outcomes)
     for breach in breaches:
-        key = signature(case, outcomes, breach)
+        key = signature(timeline, breach)
         found.setdefault(key, Sighting(kernel, case, outcomes, breach, key))
     return list(found.values())
 

@@ -5,8 +5,6 @@ The place is told from the case, so that it is the same on a model and on a real
 
 from typing import NamedTuple
 
-from emu.case import Case
-from emu.outcome import Outcomes
 from fuzz.judge import Breach
 from fuzz.view import Timeline, View
 
@@ -22,9 +20,9 @@ class Signature(NamedTuple):
         return f"{self.clause}-{self.site}-{'natural' if self.natural else 'injected'}"
 
 
-def signature(case: Case, outcomes: Outcomes, breach: Breach) -> Signature:
-    """The signature of one breach of ``judge(case, outcomes)``."""
-    view = View(Timeline(case, outcomes), breach.run)
+def signature(timeline: Timeline, breach: Breach) -> Signature:
+    """The signature of a breach by the judge of the timeline's case and outcomes."""
+    view = View(timeline, breach.run)
     return Signature(breach.clause, _site(view, breach.clause), not view.run.injected)
 
 

@@ -4,7 +4,7 @@ A ``Snapshot`` is made of the workers' status files and the findings on disk, so
 taken of a campaign in another process as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -31,6 +31,7 @@ class Snapshot:
     arms_known: int
     restarts: int
     harness_crashes: int
+    mutator_incidents: int
     findings: tuple[Finding, ...]
 
     @property
@@ -69,6 +70,7 @@ def snapshot(
         arms_known=max((status.arms_known for status in statuses), default=0),
         restarts=restarts,
         harness_crashes=sum(status.harness_crashes for status in at_work),
+        mutator_incidents=sum(status.mutator_incidents for status in at_work),
         findings=tuple(findings),
     )
 
@@ -88,10 +90,19 @@ def line(now: Snapshot) -> Text:
     if now.newest is not None:
         age = f"{now.newest.found_after_s:.1f} s"
         text.append(f" | newest {now.newest.name} after {age}", style="bold")
-    if now.harness_crashes or now.restarts:
-        trouble = f" | {_counted(now.restarts, 'restart')}, "
-        text.append(trouble + _counted(now.harness_crashes, "harness crash", "es"), style="yellow")
+    for trouble in _troubles(now):
+        text.append(f" | {trouble}", style="yellow")
     return text
+
+
+def _troubles(now: Snapshot) -> Iterator[str]:
+    """What went wrong with us, which is nothing as a rule."""
+    if now.restarts:
+        yield _counted(now.restarts, "restart")
+    if now.harness_crashes:
+        yield _counted(now.harness_crashes, "harness crash", "es")
+    if now.mutator_incidents:
+        yield _counted(now.mutator_incidents, "mutator incident")
 
 
 def _counted(number: int, noun: str, plural: str = "s") -> str:

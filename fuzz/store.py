@@ -146,7 +146,7 @@ class Store:
         """A writer may have been killed between a finding's two files."""
         for finding in self.findings():
             path = self._case_file(finding.name)
-            if not path.exists() or path.read_text() != finding.smallest:
+            if not path.exists() or path.read_bytes() != finding.smallest.encode():
                 durable.write(path, finding.smallest.encode())
 
     def _put(self, finding: Finding) -> None:

@@ -18,7 +18,7 @@ from fuzz.feedback import Feedback
 from fuzz.judge import judge
 from fuzz.shrink import shrink, sort_key
 from fuzz.sighting import Observer, Sighting, sightings
-from fuzz.store import Store
+from fuzz.store import Store, StoreError
 
 SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
@@ -47,7 +47,7 @@ class Target:
         self._crash_sites: set[str] = set()
 
     def run(self, data: bytes) -> None:
-        """One execution. Raises nothing but OSError, when something cannot be stored."""
+        """One execution. Raises only OSError or StoreError, when something cannot be stored."""
         self.cases += 1
         try:
             case = wire.decode(data)
@@ -58,7 +58,7 @@ class Target:
                 if breaches:
                     for sighting in sightings(name, case, outcomes, breaches):
                         self._see(sighting)
-        except OSError:
+        except (OSError, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
             self._crashed(data, error)

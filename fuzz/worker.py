@@ -93,13 +93,13 @@ class Worker:
             self._registered = True
         try:
             self._target.run(data)
+            self._until_check -= 1
+            if self._until_check & NOTE_EVERY - 1 == 0:
+                self._feedback.note_arms()
+            if self._until_check <= 0:
+                self._check()
         except (OSError, StoreError) as error:
             _leave(2, f"{error}")
-        self._until_check -= 1
-        if self._until_check & NOTE_EVERY - 1 == 0:
-            self._feedback.note_arms()
-        if self._until_check <= 0:
-            self._check()
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
         """A signal's handler: the end comes after the present case."""

@@ -1,5 +1,8 @@
 """``gff`` called in this process, and the case that the tests of its commands share."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -29,6 +32,18 @@ class Gff(Protocol):
 
     def __call__(self, *arguments: str) -> Ended:
         """Run one command."""
+
+
+def started(program: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``gff`` in a process of its own, after some statements."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{program}; from triage.cli import main; main()", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def finding(signature: str, kernel: str, after: float, *, count: int = 1) -> Finding:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import LEAK, Ended, Gff
-from triage.cli import execute
+from triage.execution import execute
 
 
 @pytest.fixture

@@ -36,12 +36,16 @@ REFUSED: Final = [
     (["run", "not\nthere"], "not\\nthere: No such file"),
     (["fuzz", "-k", "v9.9"], "unknown kernel 'v9.9'"),
     (["fuzz", "--for", "soon"], "--for 'soon': expected a number and s, m, h or d"),
-    (["fuzz", "--for", "0s"], "--for '0s'"),
+    (["fuzz", "--for", "0s"], "--for '0s': expected 0.1s to 365d"),
+    (["fuzz", "--for", "366d"], "--for '366d': expected 0.1s to 365d"),
     (["fuzz", "--for", "-5s"], "--for '-5s'"),
     (["fuzz", "--for", "nan"], "--for 'nan'"),
     (["fuzz", "--for", "9" * 400], "--for '999"),
-    (["fuzz", "--workers", "0"], "--workers"),
-    (["fuzz", "--cases", "many"], "--cases"),
+    (["fuzz", "--workers", "0"], "gff: --workers 0: at least 1\n"),
+    (["fuzz", "--workers", "5000"], "gff: --workers 5000: at most 1024\n"),
+    (["fuzz", "--cases", "many"], "gff: --cases 'many': expected a whole number\n"),
+    (["fuzz", "--seed", "-1"], "gff: --seed -1: at least 1\n"),
+    (["fuzz", "--campaign", ""], "campaign '': expected the name of a directory"),
     (["fuzz", "--coverage", "full"], "unknown coverage mode 'full'"),
     (["fuzz", "--for", "1s", "--campaign", "leak.case"], "leak.case: a file"),
     (["fuzz", "--for", "1s", "--campaign", "leak.case/below"], "leak.case/below: Not a directory"),
@@ -54,6 +58,10 @@ REFUSED: Final = [
     (["triage", "list", "folder.case"], "folder.case: not a campaign"),
     (["triage", "list", "leak.case"], "leak.case: not a campaign"),
     (["triage", "list", "damaged"], "damaged"),
+    (["triage", "list", "hollow"], "hollow/findings: No such file"),
+    (["triage", "show", "C2", "hollow"], "hollow/findings: No such file"),
+    (["triage", "list", "plugged"], "plugged/findings: Not a directory"),
+    (["triage", "list", ""], "expected the name of a directory"),
     (["triage", "show", "C2"], "campaign: not a campaign"),
     (["triage", "show", "C9", "some"], "no finding 'C9' (known: C2-gmem_abort-natural, "),
     (["triage", "show", "C2", "some"], "'C2' is more than one finding: "),
@@ -62,10 +70,19 @@ REFUSED: Final = [
     (["corpus", "check", "wrong.case"], "wrong.case:2:7"),
     (["corpus", "check", "-k", "v9.9"], "unknown kernel"),
     (["corpus", "check", "stranger.case"], "stranger.case:7:7: unknown kernel 'v0.1'"),
+    (
+        ["corpus", "check", "leak.case"],
+        "leak.case: nothing is expected of any kernel, so nothing was checked",
+    ),
+    (
+        ["corpus", "check", "expects.case", "-k", "clean"],
+        "expects.case: nothing is expected of clean, so nothing was checked",
+    ),
     (["corpus", "bless"], "missing argument"),
     (["corpus", "bless", "stranger.case"], "stranger.case:7:7: unknown kernel 'v0.1'"),
     (["corpus", "bless", "leak.case", "wrong.case"], "wrong.case:2:7"),
-    (["bench", "--seconds", "long"], "--seconds"),
+    (["bench", "--seconds", "long"], "--seconds 'long': expected a whole number"),
+    (["bench", "--seconds", "0"], "--seconds 0: at least 1"),
     (["kernels", "--all"], "no such option: --all"),
     (["nonsense"], "no such command 'nonsense'"),
 ]
@@ -88,6 +105,7 @@ def mess(tmp_path: Path, leak: Path) -> Path:
         "padding": data[:-1] + b"\x01",
         "long": data[:4] + data[4:36] * 257,
         "stranger.case": (LEAK + EXPECTATION.replace("v7.3", "v0.1")).encode(),
+        "expects.case": (LEAK + EXPECTATION).encode(),
         "folder.case/file": b"here",
         "damaged/campaign.json": b'{"format":',
     }
@@ -98,6 +116,10 @@ def mess(tmp_path: Path, leak: Path) -> Path:
     (tmp_path / "nothing").mkdir()
     some = ("C2-gmem_abort-natural", "C2-gmem_abort-injected")
     campaign(tmp_path / "some", *(finding(each, "v7.3", 1.0) for each in some))
+    (campaign(tmp_path / "hollow").root / "findings").rmdir()
+    plugged = campaign(tmp_path / "plugged").root / "findings"
+    plugged.rmdir()
+    plugged.touch()
     return tmp_path
 
 

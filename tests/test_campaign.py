@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,16 @@ def test_a_mistake_of_ours_is_kept_apart_from_findings_and_does_not_stop_the_sea
     assert "ZeroDivisionError: ours" in kept.with_suffix(".txt").read_text()
 
 
+def test_a_finding_that_cannot_be_stored_is_no_mistake_of_ours_and_not_passed_over(
+    store: Store,
+) -> None:
+    shutil.rmtree(store.root / "findings")
+    worker = Target(store, {"v7.3": KERNELS["v7.3"]}, Reading.STRICT, Feedback(Arms()), lambda: 0.0)
+    with pytest.raises(FileNotFoundError):
+        worker.run(data(LEAKING))
+    assert worker.harness_crashes == 0
+
+
 # A CAMPAIGN
 
 
@@ -210,6 +221,14 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     )
     assert after[LEAK].found_after_s == before[LEAK].found_after_s
     assert after[LEAK].count >= before[LEAK].count
+
+
+@needs_atheris
+def test_a_kernel_is_not_credited_with_what_another_did_before(tmp_path: Path) -> None:
+    run_campaign(replace(settings(tmp_path / "c"), cases=4000), ignore)
+    summary = run_campaign(replace(settings(tmp_path / "c"), cases=500, kernels=("clean",)), ignore)
+    assert not summary.snapshot.findings
+    assert LEAK in {finding.name for finding in open_store(tmp_path / "c").findings()}
 
 
 @needs_atheris

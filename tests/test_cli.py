@@ -1,6 +1,7 @@
 """The commands of ``gff``: exit statuses, JSON, and what people read."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import msgspec
 import pytest
 
 from emu import text, wire
-from emu.kernels import KERNELS
-from tests.command import LEAK, Ended, Gff, campaign, finding
+from emu.kernels import CATALOGUE, KERNELS
+from fuzz.status import Summary, snapshot
+from tests.command import LEAK, Ended, Gff, campaign, finding, started
 from triage.durations import seconds, span
 from triage.ending import UserError
 from triage.screen import printable
@@ -53,7 +55,7 @@ JSON: Final = [
     (["kernels"], 0, "kernels"),
     (["triage", "list", "some"], 1, "findings"),
     (["triage", "show", "C2-gmem_abort-natural", "some"], 1, "finding"),
-    (["corpus", "check", "leak.case"], 0, "mismatches"),
+    (["corpus", "check", "told.case"], 0, "mismatches"),
     (["corpus", "bless", "leak.case"], 0, "files"),
     (["doctor"], 0, "parts"),
 ]
@@ -65,6 +67,7 @@ def test_json_is_one_object_on_standard_output_and_nothing_else(
     call: Gff, tmp_path: Path, arguments: list[str], status: int, key: str
 ) -> None:
     campaign(tmp_path / "some", finding("C2-gmem_abort-natural", "v7.3", 1.0))
+    Path("told.case").write_text("run\n---\nclaim clean\n  run 1: 0 MMIO doorbell\n")
     ended = call(*arguments, "--json")
     assert (ended.status, ended.err) == (status, "")
     assert ended.out.count("\n") == 1
@@ -79,20 +82,18 @@ def test_an_interrupt_is_not_a_traceback(call: Gff, monkeypatch: pytest.MonkeyPa
     assert call("doctor").status == 130
 
 
+def test_the_version_is_told(call: Gff) -> None:
+    ended = call("--version")
+    assert (ended.status, ended.err) == (0, "")
+    assert re.fullmatch(r"gff (\d+\.\d+\.\d+|of a checkout, not installed)\n", ended.out)
+
+
 # WHAT IS MISSING
 
 
 def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``gff`` where a package cannot be imported."""
-    program = f"import sys; sys.modules['{module}'] = None; from triage.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return started(f"import sys; sys.modules['{module}'] = None", folder, *arguments)
 
 
 def test_a_search_without_its_engine_is_one_line_and_status_3(tmp_path: Path) -> None:
@@ -174,6 +175,7 @@ def test_a_file_name_that_is_no_text_is_shown_with_escapes(call: Gff, leak: Path
     leak.rename(name)
     assert call("run", name).out.startswith("a\\nb\\udcff.case on v7.3")
     assert call("run", name, "--json").status == 1
+    assert call("corpus", "bless", name, "--json").status == 0
     assert call("corpus", "check", name, "--json").status == 0
 
 
@@ -188,6 +190,38 @@ def test_kernels_are_listed_with_their_kind_and_what_they_leave(call: Gff) -> No
     assert "Leaves: the leak (C2)" in out
     assert "release" in out
     assert "known bad" in out
+
+
+def test_kernels_are_called_by_their_names_and_not_by_their_classes(call: Gff) -> None:
+    out = call("kernels").out
+    for kernel in KERNELS.values():
+        assert not re.search(rf"\b{type(kernel).__name__}\b", out)
+
+
+def test_what_only_the_paranoid_reading_condemns_is_marked(call: Gff) -> None:
+    out = " ".join(call("kernels").out.split())
+    lists = re.findall(r"Breaks: ([^.]*)\.", out)
+    assert len(lists) == sum(bool(entry.breaks) for entry in CATALOGUE.values())
+    for each in lists:
+        *others, last = each.split("; ")
+        paranoid = "C7-" in last
+        assert last.endswith(" (paranoid reading only)") == paranoid
+        assert not paranoid or set(re.findall(r"C\d+", last)) == {"C7"}
+        assert "C7" not in "".join(others)
+    assert "Breaks: C3-earlier-fault-injected; C7-gmem_abort-natural, " in out
+
+
+def test_a_command_to_type_is_as_gff_was_started(
+    call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(tmp_path / "some", finding("C2-gmem_abort-natural", "v7.3", 1.0))
+    started_as = tmp_path / "bin" / "gff"
+    started_as.parent.mkdir()
+    started_as.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", ["bin/gff"])
+    assert "replay   bin/gff run some/findings/" in call("triage", "show", "c2", "some").out
+    monkeypatch.setenv("PATH", str(started_as.parent))
+    assert "replay   gff run some/findings/" in call("triage", "show", "c2", "some").out
 
 
 def test_natural_findings_stand_first_then_the_clauses_in_order(call: Gff, tmp_path: Path) -> None:
@@ -279,6 +313,14 @@ def test_a_clean_kernel_ends_a_campaign_with_status_0(call: Gff) -> None:
     ended = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "2000", "--workers", "1")
     assert ended.status == 0
     assert "no findings, on clean" in ended.out
+
+
+def test_a_campaign_without_a_case_is_not_clean(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Summary(("v7.3",), snapshot([], [], at_work=[], restarts=0))
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: nothing)
+    ended = call("fuzz", "--for", "1s")
+    assert ended.status == 130
+    assert ended.out.strip() == "stopped before any case ran on v7.3"
 
 
 def test_an_interrupted_campaign_lists_what_it_has(tmp_path: Path) -> None:

@@ -72,22 +72,24 @@ def test_a_refusal_that_nobody_expected_is_a_mismatch(call: Gff, leak: Path) -> 
 
 def test_kernels_that_are_not_asked_for_are_not_replayed(call: Gff, leak: Path) -> None:
     leak.write_text(LEAK + TRUE.replace("ENOMEM", "EIO"))
-    ended = call("corpus", "check", "leak.case", "--kernel", "clean")
-    assert ended.status == 0
+    Path("other.case").write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO\n")
+    ended = call("corpus", "check", "leak.case", "other.case", "--kernel", "clean")
+    assert "leak.case on" not in ended.out
     assert "leak.case: expects nothing of these kernels" in ended.out
+    assert "2 files, 1 replay: 1 not as expected" in ended.out
 
 
 def test_run_compares_with_what_the_file_expects(call: Gff, leak: Path) -> None:
     leak.write_text(LEAK + TRUE)
     ended = call("run", "leak.case", "--reading", "documented")
     assert ended.status == 0
-    assert "observed; union written" in ended.out
+    assert "observed; record fresh" in ended.out
     assert ended.out.endswith("As the file expects.\n")
 
     leak.write_text(LEAK + TRUE.replace("ENOMEM", "EIO"))
     ended = call("run", "leak.case", "--reading", "documented")
     assert ended.status == 1
-    assert "claim (model); union written" in ended.out
+    assert "claim (model); record fresh" in ended.out
     assert f"- run 1: {SEEN.replace('ENOMEM', 'EIO')}  ! C2\n+ run 1: {SEEN}  ! C2\n" in ended.out
 
 

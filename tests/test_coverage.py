@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import msgspec
 import pytest
 
+from emu.outcome import RunOutcome
 from fuzz import coverage
-from fuzz.feedback import Region
+from fuzz.feedback import Feedback, Region
 
 SOURCE: Final = '''"""A module with every kind of branch."""
 
@@ -101,9 +103,11 @@ EXAMPLES: Final[list[tuple[str, tuple[object, ...]]]] = [
 
 
 @contextmanager
-def imported(tmp_path: Path, arms: coverage.Arms | None) -> Iterator[ModuleType]:
-    """The module of SOURCE, with counters where ``arms`` are given."""
-    (tmp_path / "branchy.py").write_text(SOURCE)
+def imported(
+    tmp_path: Path, arms: coverage.Arms | None, source: str = SOURCE
+) -> Iterator[ModuleType]:
+    """A module of that source, with counters where ``arms`` are given."""
+    (tmp_path / "branchy.py").write_text(source)
     sys.path.insert(0, str(tmp_path))
     finder = None if arms is None else coverage.install(arms, ("branchy",))
     importlib.invalidate_caches()
@@ -166,12 +170,63 @@ def test_an_if_counts_the_arm_that_was_taken(
     assert taken == arms_taken
 
 
-def test_a_loop_counts_its_passes_modulo_256(tmp_path: Path) -> None:
+WAYS = [
+    # function, arguments for each way through it, counters it takes
+    #
+    # A guard that leaves needs none for going on: the next branch tells.
+    (
+        "def f(a, b):\n if a: return 1\n if b: return 2\n return 3\n",
+        [(1, 0), (0, 1), (0, 0)],
+        3,
+    ),
+    # A block that surely branches needs none of its own.
+    (
+        "def f(a, b):\n if a:\n  if b: x = 1\n  else: x = 2\n  return x\n return 0\n",
+        [(1, 0), (1, 1), (0, 0)],
+        3,
+    ),
+    # A guard inside does not tell of the way past the outer block.
+    (
+        "def f(a, b):\n x = 0\n if a:\n  if b: return 1\n  x = 1\n return x\n",
+        [(1, 0), (1, 1), (0, 0)],
+        3,
+    ),
+    # An arm that comes back to the others needs a counter on both sides.
+    (
+        "def f(a, b):\n x = 0\n if a: x = 1\n if b: x += 2\n return x\n",
+        [(0, 0), (0, 1), (1, 0), (1, 1)],
+        4,
+    ),
+    # A loop that may make no pass at all.
+    (
+        "def f(a, b):\n for _ in range(a):\n  if b: return 1\n return 0\n",
+        [(0, 0), (1, 0), (1, 1)],
+        2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "ways", "counters"), WAYS)
+def test_every_way_through_a_function_leaves_counts_of_its_own(
+    tmp_path: Path, source: str, ways: list[tuple[int, int]], counters: int
+) -> None:
+    arms = coverage.Arms()
+    seen = set()
+    with imported(tmp_path, arms, source) as module:
+        for way in ways:
+            arms.counts[:] = bytes(len(arms.counts))
+            module.f(*way)
+            seen.add(bytes(arms.counts[: len(arms.places)]))
+    assert len(seen) == len(ways)
+    assert len(arms.places) == counters
+
+
+def test_an_arm_is_marked_once_however_often_it_is_taken(tmp_path: Path) -> None:
     arms = coverage.Arms()
     with imported(tmp_path, arms) as module:
         for _ in range(300):
             module.wildcard(1)
-    assert max(arms.counts) == 300 - 256
+    assert max(arms.counts) == 1
 
 
 def test_a_traceback_names_the_line_of_the_source(tmp_path: Path) -> None:
@@ -208,3 +263,83 @@ def test_the_number_of_arms_is_bounded() -> None:
     arms.places = [("m", 1)] * coverage.CAPACITY
     with pytest.raises(OverflowError, match="more than 32768 branch arms"):
         arms.add("m", 2)
+
+
+# FEEDBACK
+
+
+def outcome(**changes: int | bool) -> RunOutcome:
+    usual = RunOutcome(
+        step=4,
+        ret=-1,
+        errno=14,
+        exit_reason=39,
+        union=(0, 0x4000_0000, 0x1000, 0),
+        before=0,
+        fresh=True,
+        access=3,
+        moved=False,
+        changed=False,
+        exceptions=(),
+        injected=False,
+        stuck=False,
+        sigbus=False,
+    )
+    return msgspec.structs.replace(usual, **changes)
+
+
+def marks(*runs: RunOutcome) -> set[int]:
+    feedback = Feedback(coverage.Arms())
+    feedback.mark(runs)
+    return {place for place, mark in enumerate(feedback.outcomes) if mark}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        outcome(errno=12),
+        outcome(exit_reason=0),
+        outcome(fresh=False),
+        outcome(before=39),
+        outcome(access=-1),
+    ],
+)
+def test_a_new_kind_of_outcome_leaves_a_new_mark(other: RunOutcome) -> None:
+    assert marks(outcome()) != marks(other)
+    assert marks(outcome(), other) == marks(outcome()) | marks(other)
+
+
+def test_the_same_kind_of_outcome_leaves_the_same_mark() -> None:
+    assert marks(outcome()) == marks(outcome(step=9), outcome(injected=True))
+
+
+def test_arms_ever_seen_are_remembered_though_the_counters_are_cleared() -> None:
+    arms = coverage.Arms()
+    for line in range(10):
+        arms.add("module", line)
+    feedback = Feedback(arms)
+    for taken in (3, 7, 3):
+        arms.counts[:] = bytes(len(arms.counts))
+        arms.counts[taken] = 255
+        feedback.note_arms()
+    assert (feedback.arms_seen, feedback.arms_known) == (2, 10)
+
+
+def test_what_runs_while_paused_leaves_no_marks() -> None:
+    arms = coverage.Arms()
+    feedback = Feedback(arms)
+    arms.counts[5] = 1
+    feedback.mark([outcome()])
+    before = bytes(feedback.outcomes)
+    with feedback.paused():
+        arms.counts[6] = 1
+        feedback.mark([outcome(errno=5)])
+    assert (arms.counts[5], arms.counts[6]) == (1, 0)
+    assert feedback.outcomes == before
+
+
+def test_the_regions_do_not_share_an_address() -> None:
+    first, second = Feedback(coverage.Arms()).regions
+    for one, other in ((first.counters, second.counters), (first.pcs, second.pcs)):
+        bounds = sorted([[end.value or 0 for end in one], [end.value or 0 for end in other]])
+        assert bounds[0][1] <= bounds[1][0]

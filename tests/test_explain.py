@@ -260,3 +260,55 @@ def test_a_case_without_a_run_is_explained_too(call: Gff, tmp_path: Path) -> Non
     ended = call("run", "still.case")
     assert ended.status == 0
     assert "1  create gmem0 size=0x1  refused: EINVAL" in ended.out
+    assert ended.out.endswith("\nThe case has no KVM_RUN: nothing was judged.\n")
+
+
+def test_a_case_of_comments_alone_says_that_it_has_no_step(call: Gff, tmp_path: Path) -> None:
+    (tmp_path / "still.case").write_text("# nothing\n")
+    ended = call("run", "still.case")
+    assert ended.status == 0
+    assert ended.out.endswith("\nThe case has no step: nothing was judged.\n")
+
+
+def test_freshness_is_told_of_memory_fault_alone() -> None:
+    kept = explanation(f"{LEAK}run immediate-exit\n")
+    assert [run.exit_reason for run in kept.runs] == ["MEMORY_FAULT", "MEMORY_FAULT"]
+    page = told(kept, 100)
+    assert page.index("; record fresh; ") < page.index("; record kept; ")
+    doorbell = explanation("run\n")
+    assert doorbell.runs[0].exit_reason == "MMIO"
+    assert "record" not in told(doorbell, 100)
+
+
+def test_several_kernels_end_with_a_verdict_each(call: Gff, leak: Path) -> None:
+    leak.write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO\n")
+    ended = call("run", "leak.case", "-k", "v7.3", "-k", "clean")
+    assert ended.out.endswith(
+        """
+kernel  verdict
+v7.3    breaks C2
+clean   keeps the contract, not as the file expects
+"""
+    )
+    assert "verdict" not in call("run", "leak.case").out
+
+
+def test_the_verdicts_of_several_files_name_them(call: Gff, leak: Path) -> None:
+    Path("still.case").write_text("skip\n")
+    ended = call("run", "leak.case", "still.case", "-k", "v7.3", "-k", "clean")
+    rows = [line.split(maxsplit=2) for line in ended.out.splitlines()[-4:]]
+    assert rows == [
+        ["leak.case", "v7.3", "breaks C2"],
+        ["leak.case", "clean", "keeps the contract"],
+        ["still.case", "v7.3", "no KVM_RUN"],
+        ["still.case", "clean", "no KVM_RUN"],
+    ]
+
+
+@pytest.mark.parametrize("width", [56, 60, 80, 120])
+def test_no_address_of_a_memslot_is_broken(width: int) -> None:
+    slot = "gpa=0xffffffff40000000 size=0x2000 mem0+0x1000 gmem0+0x1000 flags=0x7"
+    page = told(explanation(f"memslot 4294967295 {slot}\nrun\n"), width)
+    words = page.split()
+    for word in ("0xffffffff40000000-0xffffffff40001fff", "mem0+0x1000", "gmem0+0x1000", "EINVAL"):
+        assert word in words

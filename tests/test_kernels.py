@@ -8,6 +8,7 @@ from emu.model import Model
 from fuzz.contract import CLAUSES, Reading
 from fuzz.judge import judge
 from fuzz.signature import signature
+from fuzz.view import Timeline
 
 _GMEM = """
 create gmem0 size=0x2000 flags=mmap,init-shared
@@ -87,9 +88,9 @@ def breaches(model: Model, source: str, kernel: str, reading: Reading) -> dict[s
     """The signatures of what a kernel breaks in a case, and the reason of each."""
     case = text.load(source)
     outcomes = model.run(case, KERNELS[kernel])
+    timeline = Timeline(case, outcomes)
     return {
-        str(signature(case, outcomes, breach)): breach.reason
-        for breach in judge(case, outcomes, reading)
+        str(signature(timeline, breach)): breach.reason for breach in judge(case, outcomes, reading)
     }
 
 

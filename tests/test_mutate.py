@@ -13,7 +13,8 @@ from emu import text, wire
 from emu.case import Case, Fail, ForceAbort, ForceExit, Guest, Run, SetMemslot, Step, VmConfig
 from emu.wire import HEADER, RECORD
 from fuzz.alter import altered, altered_vm
-from fuzz.mutate import MAX_SIZE, MAX_STEPS, OPERATORS, Mutator, Source, Weights, split
+from fuzz.mutate import MAX_SIZE, MAX_STEPS, Mutator, Weights, split
+from fuzz.operators import OPERATORS, Source
 from tests.strategies import CASES, STEPS, VMS
 
 SEEDS: Final = st.integers(0, 1 << 32)

@@ -1,6 +1,7 @@
 """The commands of ``gff`` and their order."""
 
-from typing import Final
+import importlib.metadata
+from typing import Annotated, Final
 
 import typer
 
@@ -13,7 +14,8 @@ from triage.commands.kernels import kernels
 from triage.commands.run import run
 
 _STATUSES: Final = (
-    "Exit status: 0 clean, 1 findings or a mismatch, 2 bad usage or input, 3 something is missing."
+    "Exit status: 0 clean, 1 findings or a mismatch, 2 bad usage or input, 3 something is missing, "
+    "130 interrupted."
 )
 app: Final = typer.Typer(
     help="Test what KVM on arm64 tells a VMM when a guest memory access cannot be served.",
@@ -25,6 +27,31 @@ app: Final = typer.Typer(
 )
 _triage: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 _corpus: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gff {_version()}")
+        raise typer.Exit
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("guest-fault-fuzzer")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a checkout, not installed"
+
+
+_Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version."),
+]
+
+
+@app.callback()
+def _gff(version: _Version = False) -> None:
+    pass
+
 
 app.command(epilog=_STATUSES)(fuzz)
 app.command(epilog=_STATUSES)(run)

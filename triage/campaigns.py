@@ -1,5 +1,6 @@
 """The findings of a campaign directory: their order, their ids, and one by its id."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Final
 
 from fuzz.contract import CLAUSES
 from fuzz.finding import Finding
-from fuzz.store import Store, StoreError, open_store
+from fuzz.store import FINDINGS, Store, StoreError, open_store
 from triage.ending import UserError
 
 DEFAULT: Final = "campaign"
@@ -17,11 +18,21 @@ _RANKS: Final = {clause.id: rank for rank, clause in enumerate(CLAUSES)}
 def read_findings(directory: str) -> list[Finding]:
     """The findings in a campaign directory, the most telling first."""
     try:
-        return ordered(open_store(Path(directory)).findings())
+        store = open_store(campaign_path(directory))
+        # A search for files takes a folder that it cannot read for one without any.
+        with os.scandir(store.root / FINDINGS):
+            return ordered(store.findings())
     except StoreError as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise UserError(f"{directory}: {error.strerror}") from error
+        raise UserError(f"{error.filename or directory}: {error.strerror}") from error
+
+
+def campaign_path(name: str) -> Path:
+    """The directory of that name; "" would be the one that we are in."""
+    if not name:
+        raise UserError("campaign '': expected the name of a directory")
+    return Path(name)
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
@@ -66,4 +77,4 @@ def _begins(finding: Finding, wanted: str) -> bool:
 
 def case_path(directory: str, finding: Finding) -> Path:
     """Where the smallest case of a finding is."""
-    return Store(Path(directory)).root / "findings" / f"{finding.name}.case"
+    return Store(Path(directory)).root / FINDINGS / f"{finding.name}.case"

@@ -1,54 +1,14 @@
-"""The entry point of ``gff``: what becomes of a command line, and of errors."""
+"""The entry point of ``gff``. Nothing is imported here that takes time: Ctrl-C may come early."""
 
 import sys
-from collections.abc import Sequence
-from typing import Final
-
-import typer
-
-from triage.ending import MissingError, Status, UserError
-from triage.screen import note
-
-_INTERRUPTED: Final = 128 + 2
-_OURS: Final = ("emu", "fuzz", "triage")
 
 
 def main() -> None:
     """The entry point of ``gff``."""
-    sys.exit(execute(sys.argv[1:]))
-
-
-def execute(arguments: Sequence[str]) -> int:
-    """Run a command; the exit status. What the user got wrong is one line on standard error."""
     try:
-        # Here: a package that is missing or broken is something to be told, not a traceback.
-        from emu.engine import EmulatorError  # noqa: PLC0415
-        from triage.app import app  # noqa: PLC0415
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] in _OURS:
-            raise
-        return _complain(f"{error}: gff needs it", Status.MISSING)
-    try:
-        status: object = app(args=arguments, prog_name="gff", standalone_mode=False)
-    except UserError as error:
-        return _complain(str(error), Status.USAGE)
-    except (MissingError, EmulatorError) as error:
-        return _complain(str(error), Status.MISSING)
-    except typer.TyperException as error:
-        return _misused(error)
+        from triage.execution import execute_own  # noqa: PLC0415 - see above
+
+        status = execute_own()
     except KeyboardInterrupt:
-        return _INTERRUPTED
-    return status if isinstance(status, int) else Status.CLEAN
-
-
-def _misused(error: typer.TyperException) -> int:
-    message = error.format_message()
-    if "\n" in message:  # a group without a command: its help
-        sys.stderr.write(f"{message}\n")
-        return Status.USAGE
-    return _complain(message[:1].lower() + message[1:], Status.USAGE)
-
-
-def _complain(message: str, status: Status) -> int:
-    note(f"gff: {message}")
-    return status
+        status = 128 + 2
+    sys.exit(status)

@@ -6,15 +6,20 @@ from typing import Final
 from triage.ending import UserError
 
 _SECONDS: Final[dict[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_FORM: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
+_FORM: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
+_SHORTEST: Final = 0.1
+_LONGEST: Final = 365 * 86400
 
 
 def seconds(text: str) -> float:
     """``60s``, ``1.5m``, ``2h``, ``1d``; a bare number is seconds."""
     match = _FORM.fullmatch(text)
-    if match is None or float(match[1]) == 0:
+    if match is None:
         raise UserError(f"--for {text!r}: expected a number and s, m, h or d, as in 60s, 10m, 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    length = float(match[1]) * _SECONDS[match[2]]
+    if not _SHORTEST <= length <= _LONGEST:
+        raise UserError(f"--for {text!r}: expected 0.1s to 365d")
+    return length
 
 
 def span(length: float) -> str:

@@ -1,15 +1,17 @@
-"""How a command ends: its exit status, and the two ways in which it cannot do its work."""
+"""How a command ends: its exit status, and the ways in which it cannot do its work."""
 
 from enum import IntEnum
 
 
 class Status(IntEnum):
-    """The exit statuses of every ``gff`` command."""
+    """The exit statuses of every ``gff`` command; the last two are those of a shell's."""
 
     CLEAN = 0
     FINDINGS = 1
     USAGE = 2
     MISSING = 3
+    INTERRUPTED = 128 + 2
+    READER_GONE = 128 + 13
 
 
 class UserError(Exception):
@@ -18,3 +20,11 @@ class UserError(Exception):
 
 class MissingError(Exception):
     """This machine lacks something that the command needs; the message is one line."""
+
+
+class OutputError(Exception):
+    """Standard output takes no more; the message is the reason."""
+
+
+class ReaderGoneError(OutputError):
+    """Whoever read standard output has had enough, which is nothing to complain about."""

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from emu.abi import ExitReason
 from emu.expectation import Basis
 from triage.explanation import AbortView, AccessView, ExceptionView, Explanation, RunView, StepView
 from triage.passage import Passed
 from triage.replay import Difference
 from triage.slots import Slot
-from triage.tables import columns, rows
+from triage.tables import Table, columns, rows
 from triage.verdicts import Ruling, Verdict
 
 
@@ -24,8 +26,16 @@ def explained(explanation: Explanation, *, trace: bool) -> RenderableType:
         parts += [Text(f"\nKVM_RUN {run.number}", style="bold"), _run(run, slots, trace=trace)]
         slots = run.memslots
     if explanation.after:
-        parts += [Text("\nafter the last KVM_RUN", style="bold"), rows(_steps(explanation.after))]
+        head = "after the last KVM_RUN" if explanation.runs else "steps"
+        parts += [Text(f"\n{head}", style="bold"), rows(_steps(explanation.after))]
+    if not explanation.runs:
+        parts.append(_without_runs(explanation))
     return Group(*parts, *_comparison(explanation))
+
+
+def _without_runs(explanation: Explanation) -> Text:
+    what = "The case has no KVM_RUN" if explanation.after else "The case has no step"
+    return Text(f"\n{what}: nothing was judged.", style="yellow")
 
 
 def _title(explanation: Explanation) -> Text:
@@ -66,10 +76,13 @@ def _taken(slots: Sequence[Slot]) -> tuple[Slot, ...]:
     return tuple(slot for slot in slots if not slot.refused)
 
 
+_SLOT_COLUMNS: Final = ("slot", "guest-physical range", "size", "flags", "backing", "")
+
+
 def _slots(slots: Sequence[Slot]) -> RenderableType:
     if not slots:
         return "none"
-    table = columns("slot", "guest-physical range", "size", "flags", "backing", "", wide="backing")
+    table = columns(*_SLOT_COLUMNS, wide="backing", spare=("size",))
     for slot in slots:
         span = f"{slot.gpa:#x}-{slot.gpa + slot.size - 1:#x}" if slot.size else f"{slot.gpa:#x}"
         refused = Text(f"refused: {slot.refused}" if slot.refused else "", style="yellow")
@@ -129,8 +142,9 @@ def _result(run: RunView) -> Text:
     text = Text(f"{run.outcome}\n", style="bold")
     known = "claim (model)" if claim else run.knowledge
     text.append(known, style="not bold green" if observed else "not bold yellow")
-    written = "written by this KVM_RUN" if run.fresh else "not written by this KVM_RUN"
-    text.append(f"; union {written}; exit_reason before {run.exit_reason_before}", "not bold")
+    if run.exit_reason == ExitReason.MEMORY_FAULT.name:
+        text.append(f"; record {'fresh' if run.fresh else 'kept'}", "not bold")
+    text.append(f"; exit_reason before {run.exit_reason_before}", "not bold")
     if run.at is not None:
         text.append(f"; guest at {_access(run.at)}", "not bold")
     return text
@@ -154,6 +168,33 @@ def _comparison(explanation: Explanation) -> Iterator[RenderableType]:
         yield diff(explanation.differences)
     elif explanation.expected:
         yield Text("\nAs the file expects.", style="green")
+
+
+def overview(told: Sequence[Explanation]) -> Table:
+    """Every explanation's verdict, below one another."""
+    cases = len({each.file for each in told}) > 1
+    table = columns(*(["case"] if cases else []), "kernel", "verdict", wide="verdict")
+    for each in told:
+        named = [Text(each.file)] if cases else []
+        table.add_row(*named, each.kernel, _verdict(each))
+    return table
+
+
+def _verdict(explanation: Explanation) -> Text:
+    broken = dict.fromkeys(
+        each.clause
+        for run in explanation.runs
+        for each in run.clauses
+        if each.ruling is Ruling.BROKEN
+    )
+    if broken:
+        text = Text(f"breaks {' '.join(broken)}", style="bold red")
+    elif explanation.runs:
+        text = Text("keeps the contract", style="green")
+    else:
+        text = Text("no KVM_RUN", style="yellow")
+    differs = ", not as the file expects" if explanation.differences else ""
+    return text.append(differs, "bold red")
 
 
 def diff(differences: Sequence[Difference]) -> Text:

@@ -54,7 +54,8 @@ class RunView(msgspec.Struct, frozen=True):
 
     ``before``: the steps since the KVM_RUN before. ``memslots``: all that exist at the call, and
     the regions refused since the KVM_RUN before. ``knowledge``: claim, observed or inferred.
-    ``at``: the access that the guest was at when the call returned.
+    ``fresh``: as in RunOutcome, a matter of MEMORY_FAULT. ``at``: the access that the guest was at
+    when the call returned.
     """
 
     number: int

@@ -4,18 +4,22 @@ import inspect
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from fuzz.contract import CLAUSES, Clause
 from fuzz.finding import Finding, State
 from triage.campaigns import ids
 from triage.durations import counted, span
+from triage.invocation import own_name
 from triage.screen import printable
-from triage.tables import columns, rows
+from triage.tables import Table, columns, rows
+
+_COLUMNS: Final = ("id", "kernel", "errno", "exit_reason", "count", "after", "state")
+_SPARE: Final = ("state", "after", "count", "exit_reason", "errno", "kernel")
 
 
 def one_line(finding: Finding) -> str:
@@ -26,14 +30,14 @@ def one_line(finding: Finding) -> str:
 
 def listing(findings: Sequence[Finding]) -> Table:
     """All findings below one another."""
-    table = columns("id", "kernel", "errno", "exit_reason", "count", "after", "state", wide="id")
+    table = columns(*_COLUMNS, right=("count", "after"), spare=_SPARE)
     for name, each in ids(findings).items():
         table.add_row(
             name,
             each.kernel,
             each.errno or "-",
             each.exit_reason,
-            str(each.count),
+            f"{each.count:,}",
             span(each.found_after_s),
             Text(each.state.value, style=_state_style(each.state)),
         )
@@ -54,7 +58,7 @@ def _summary(finding: Finding) -> RenderableType:
 def whole(finding: Finding, case: Path) -> RenderableType:
     """Everything that is known of a finding; ``case`` is the file of its smallest case."""
     clause = next((each for each in CLAUSES if each.id == finding.clause), None)
-    command = printable(shlex.join(["gff", "run", str(case), "--kernel", finding.kernel]))
+    command = printable(shlex.join([own_name(), "run", str(case), "--kernel", finding.kernel]))
     seen = f"{counted(finding.count, 'time')}, first after {span(finding.found_after_s)}"
     at = finding.access.value if finding.access else "no access"
     behind = finding.backing.value if finding.backing else "nothing known"

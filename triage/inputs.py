@@ -1,7 +1,7 @@
 """What the user names: kernels, readings, coverage. Each is found, or one line says why not."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from emu.kernels import KERNELS
@@ -34,6 +34,23 @@ def coverage_mode(name: str) -> Mode:
     if name not in known:
         raise UserError(unknown("coverage mode", name, known))
     return known[name]
+
+
+def whole_number(option: str, least: int, most: int) -> Callable[[str], int]:
+    """What reads the number that is given with ``option``."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise UserError(f"{option} {text!r}: expected a whole number") from None
+        if number < least:
+            raise UserError(f"{option} {text}: at least {least}")
+        if number > most:
+            raise UserError(f"{option} {text}: at most {most}")
+        return number
+
+    return read
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Standard output and standard error: where text of user files is never read as markup."""
 
 import os
+import re
 import sys
 from typing import Final, TextIO
 
@@ -8,6 +9,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 PIPE_WIDTH: Final = 120  # where there is no terminal to ask and COLUMNS is not set
+_END: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
 
 
 def console(stream: TextIO) -> Console:
@@ -30,9 +32,12 @@ def show(*parts: RenderableType) -> None:
     with out.capture() as capture:
         for part in parts:
             out.print(part, soft_wrap=isinstance(part, str))
-    # Tables are padded to their width; nobody wants that in a file or a mail.
-    lines = capture.get().split("\n")
-    sys.stdout.write("\n".join(line if out.color_system else line.rstrip() for line in lines))
+    sys.stdout.write(trimmed(capture.get()))
+
+
+def trimmed(page: str) -> str:
+    """Without the blanks that end its lines: tables are padded, and a mail should not be."""
+    return _END.sub(lambda end: end[0].replace(" ", ""), page)
 
 
 def show_json(record: object) -> None:

@@ -4,7 +4,7 @@ from emu.kvm.kvm_main import Kernel
 
 
 class V73(Kernel):
-    """Linux 7.3.4, the reference that the whole of emu.kvm is written from.
+    """Linux 7.3.4, the reference that all others are told apart from.
 
     gmem_abort() fills MEMORY_FAULT for any errno that kvm_gmem_get_pfn() returns, and returns it
     as it is. Leaves: the leak (C2), natural with ENOMEM under a memory limit, and with any errno

@@ -14,15 +14,18 @@ from fuzz.coverage import Mode
 from fuzz.crew import CrewError
 from triage.commands.options import Json
 from triage.ending import Status
-from triage.inputs import DEFAULT_KERNEL
+from triage.inputs import DEFAULT_KERNEL, whole_number
 from triage.screen import note, show, show_json
 from triage.speed import CASES, ROUNDS, RUNS, Layer, layers
 from triage.tables import columns
 
 Seconds = Annotated[
-    float,
+    int,
     typer.Option(
-        "--seconds", metavar="N", min=1, max=3600, help="How long the campaign part takes."
+        "--seconds",
+        metavar="N",
+        parser=whole_number("--seconds", 1, 3600),
+        help="How long the campaign part takes.",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """``gff corpus``: the corpus against the model, and its expectations rewritten."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def check_corpus(places: Places = None, kernel: OnlyKernels = None, json: Json =
 
     Without arguments: the corpus that came with gff. Exit status 1 where something differs.
 
-    Example: gff corpus check corpus/thread --kernel v7.3
+    Example: gff corpus check --kernel v7.3
     """
     kernels = kernel_names(kernel) if kernel else tuple(KERNELS)
     names = files_below(places or [_corpus()])
@@ -59,6 +60,9 @@ def check_corpus(places: Places = None, kernel: OnlyKernels = None, json: Json =
         name: sum(each in kernels for group in file.expectations for each in group.kernels)
         for name, file in files.items()
     }
+    replays = sum(counts.values())
+    if not replays:
+        raise UserError(_nothing_expected(names, kernels))
     model = _replay()
     found = [
         each
@@ -66,7 +70,7 @@ def check_corpus(places: Places = None, kernel: OnlyKernels = None, json: Json =
         for each in check(printable(name), file, kernels, model)
     ]
     silent = tuple(printable(name) for name, count in counts.items() if not count)
-    checked = Checked(len(files), sum(counts.values()), tuple(found), silent)
+    checked = Checked(len(files), replays, tuple(found), silent)
     if json:
         show_json(checked)
     else:
@@ -81,7 +85,7 @@ def bless_corpus(files: Files, json: Json = False) -> Status:
     kernel's word: where the model gives another outcome, the file is left as it is, the difference
     is shown, and the exit status is 1.
 
-    Example: gff corpus bless corpus/thread/efault-released.case
+    Example: gff corpus bless FILE.case
     """
     given = {name: read_case_file(name) for name in files}
     model, done = _replay(), []
@@ -95,6 +99,13 @@ def bless_corpus(files: Files, json: Json = False) -> Status:
     else:
         show(*map(told, done))
     return Status.FINDINGS if any(each.refused for each in done) else Status.CLEAN
+
+
+def _nothing_expected(names: Sequence[str], kernels: Sequence[str]) -> str:
+    """Why nothing was checked."""
+    what = names[0] if len(names) == 1 else counted(len(names), "file")
+    whom = "any kernel" if len(kernels) == len(KERNELS) else ", ".join(kernels)
+    return f"{what}: nothing is expected of {whom}, so nothing was checked"
 
 
 def report(checked: Checked) -> RenderableType:

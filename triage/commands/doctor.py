@@ -3,13 +3,12 @@
 from typing import Final
 
 import msgspec
-from rich.table import Table
 
 from triage.commands.options import Json
 from triage.ending import Status
 from triage.installation import Part, State, parts
 from triage.screen import show, show_json
-from triage.tables import columns, styled
+from triage.tables import Table, columns, styled
 
 _STYLES: Final = {State.WORKS: "green", State.ABSENT: "yellow", State.BROKEN: "bold red"}
 

@@ -18,28 +18,46 @@ from fuzz.crew import CrewError
 from fuzz.finding import Finding
 from fuzz.status import Summary
 from fuzz.store import StoreError
-from triage.campaigns import DEFAULT, ids, ordered, read_findings
+from triage.campaigns import DEFAULT, campaign_path, ids, ordered, read_findings
 from triage.commands.options import Json, Kernels, ReadingName
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
 from triage.findings import summaries
-from triage.inputs import coverage_mode, kernel_names, reading
+from triage.inputs import coverage_mode, kernel_names, reading, whole_number
+from triage.invocation import own_name
 from triage.progress import Progress
 from triage.screen import note, printable, show
 
 _CORES: Final = len(os.sched_getaffinity(0))
 _MAX_SEED: Final = (1 << 32) - 1
+_MAX_CASES: Final = 10**15
 
 Workers = Annotated[
-    int, typer.Option("--workers", "-j", metavar="N", min=1, max=1024, help="Worker processes.")
+    int,
+    typer.Option(
+        "--workers",
+        "-j",
+        metavar="N",
+        parser=whole_number("--workers", 1, 1024),
+        help="Worker processes.",
+    ),
 ]
 For = Annotated[
     str | None,
-    typer.Option("--for", metavar="TIME", help="How long: 60s, 10m, 2h. Else until Ctrl-C."),
+    typer.Option(
+        "--for",
+        metavar="TIME",
+        help="How long: a number and s, m, h or d; a bare number is seconds. Else until Ctrl-C.",
+    ),
 ]
 Cases = Annotated[
     int | None,
-    typer.Option("--cases", metavar="N", min=1, help="How many cases, all workers together."),
+    typer.Option(
+        "--cases",
+        metavar="N",
+        parser=whole_number("--cases", 1, _MAX_CASES),
+        help="How many cases, all workers together.",
+    ),
 ]
 Campaign = Annotated[
     str, typer.Option("--campaign", metavar="DIR", help="Where it is kept; continued if there.")
@@ -50,7 +68,12 @@ Coverage = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", min=1, max=_MAX_SEED, help="Where chance starts."),
+    typer.Option(
+        "--seed",
+        metavar="N",
+        parser=whole_number("--seed", 1, _MAX_SEED),
+        help="Where chance starts.",
+    ),
 ]
 
 
@@ -73,7 +96,7 @@ def fuzz(
     Example: gff fuzz --kernel v7.3 --for 60s --campaign campaign
     """
     settings = Settings(
-        campaign=Path(campaign),
+        campaign=campaign_path(campaign),
         kernels=kernel_names(kernel),
         reading=reading(reading_name),
         workers=workers,
@@ -89,7 +112,9 @@ def fuzz(
         sys.stdout.write(f"{status.as_json(replace(summary, snapshot=now))}\n")
     else:
         show("", summaries(findings), closing(summary, findings, campaign))
-    return Status.FINDINGS if findings else Status.CLEAN
+    if findings:
+        return Status.FINDINGS
+    return Status.CLEAN if summary.snapshot.cases else Status.INTERRUPTED
 
 
 def _search(settings: Settings, *, json: bool) -> Summary:
@@ -117,6 +142,8 @@ def _known(campaign: Path) -> set[str]:
 def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
     """The counts, and what to type next."""
     now, kernels = summary.snapshot, ", ".join(summary.kernels)
+    if not now.cases and not findings:
+        return Text(f"stopped before any case ran on {kernels}", style="bold yellow")
     natural = sum(finding.natural for finding in findings)
     found = f"{counted(len(findings), 'finding')}, {natural} natural" if findings else "no findings"
     text = Text(f"{found}, on {kernels}", style="bold")
@@ -129,5 +156,5 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
         where = printable(str(Path(campaign) / "harness"))
         crashed = counted(now.harness_crashes, "case")
         text.append(f"\ngff itself crashed on {crashed}: {where}", "bold yellow")
-    words = ["gff", "triage", "show", next(iter(ids(findings))), campaign] if findings else []
+    words = [own_name(), "triage", "show", next(iter(ids(findings))), campaign] if findings else []
     return text.append(f"\nnext: {printable(shlex.join(words))}" if words else "", "not bold")

@@ -1,16 +1,25 @@
 """``gff kernels``: the modelled kernels, and what each still breaks."""
 
 import inspect
+import re
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.text import Text
 
 from emu.kernels import CATALOGUE, Entry
+from fuzz.contract import CLAUSES, Reading
 from triage.commands.options import Json
 from triage.ending import Status
 from triage.screen import show, show_json
-from triage.tables import columns
+from triage.tables import Table, columns
+
+# A docstring may name another kernel's class.
+_CLASSES: Final = {type(entry.kernel).__name__: name for name, entry in CATALOGUE.items()}
+_NAMES: Final = re.compile(rf"\b(?:{'|'.join(_CLASSES)})\b")
+_PARANOID_ONLY: Final = {each.id for each in CLAUSES if each.readings == {Reading.PARANOID}}
 
 
 class KernelView(msgspec.Struct, frozen=True):
@@ -46,9 +55,10 @@ def kernels(json: Json = False) -> Status:
 
 def view(name: str, entry: Entry) -> KernelView:
     """What the catalogue and the class's docstring say of a kernel."""
-    text = (inspect.getdoc(type(entry.kernel)) or "").replace("``", "")
-    summary = text.partition("\n")[0]
-    _, _, leaves = " ".join(text.split()).partition(" Leaves: ")
+    text = _NAMES.sub(lambda named: _CLASSES[named[0]], inspect.getdoc(type(entry.kernel)) or "")
+    first, _, _ = text.replace("``", "").partition("\n\n")
+    summary, _, _ = " ".join(first.split()).partition(" Leaves: ")
+    _, _, leaves = " ".join(text.replace("``", "").split()).partition(" Leaves: ")
     return KernelView(name, entry.kind.value, summary, leaves, entry.breaks)
 
 
@@ -61,6 +71,14 @@ def listing(found: tuple[KernelView, ...]) -> Table:
 
 
 def _text(kernel: KernelView) -> RenderableType:
-    broken = f"Breaks: {', '.join(kernel.breaks)}." if kernel.breaks else ""
     leaves = f"Leaves: {kernel.leaves}" if kernel.leaves else ""
-    return Group(*(line for line in (kernel.summary, leaves, broken) if line))
+    lines = (kernel.summary, leaves, _broken(kernel.breaks))
+    return Group(*(Text(line) for line in lines if line))
+
+
+def _broken(signatures: Sequence[str]) -> str:
+    paranoid = [each for each in signatures if each.partition("-")[0] in _PARANOID_ONLY]
+    others = [each for each in signatures if each not in paranoid]
+    parts = [", ".join(others)] if others else []
+    parts += [f"{', '.join(paranoid)} (paranoid reading only)"] if paranoid else []
+    return f"Breaks: {'; '.join(parts)}." if parts else ""

@@ -10,7 +10,7 @@ from triage.case_input import read_case
 from triage.commands.options import Json, Kernels, ReadingName
 from triage.ending import Status
 from triage.explain import explain
-from triage.explained import explained
+from triage.explained import explained, overview
 from triage.explanation import Explanation
 from triage.inputs import kernel_names, reading
 from triage.screen import show, show_json
@@ -43,7 +43,7 @@ def run(
     What a .case file expects of the kernel is compared. Exit status 1 where a clause is broken or
     an expectation differs.
 
-    Example: gff run findings/leak.case --kernel v7.3 --kernel clean
+    Example: gff run FILE.case --kernel v7.3 --kernel clean
     """
     kernels, asked = kernel_names(kernel), reading(reading_name)
     cases = [read_case(name) for name in files]
@@ -54,5 +54,7 @@ def run(
     else:
         for number, explanation in enumerate(told):
             show(*([""] if number else []), explained(explanation, trace=trace))
+        if len(kernels) > 1:
+            show("", overview(told))
     bad = any(explanation.broken or explanation.differences for explanation in told)
     return Status.FINDINGS if bad else Status.CLEAN
