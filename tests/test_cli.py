@@ -289,6 +289,9 @@ def test_a_campaign_finds_the_leak_and_lists_it_first(call: Gff) -> None:
     assert "    memory-limit on\n" in listed
     assert ended.out.endswith("next: gff triage show C2-gmem_abort-natural campaign\n")
     assert call("triage", "list").status == 1
+    continued = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "500", "--workers", "1")
+    assert continued.status == 0
+    assert continued.err.startswith("campaign goes on: ")
 
 
 def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:

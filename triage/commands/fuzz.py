@@ -118,7 +118,11 @@ def fuzz(
 
 
 def _search(settings: Settings, *, json: bool) -> Summary:
-    progress = Progress(sys.stderr if json else sys.stdout, _known(settings.campaign))
+    known = _known(settings.campaign)
+    if known:
+        held = counted(len(known), "finding")
+        note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
+    progress = Progress(sys.stderr if json else sys.stdout, known)
     if settings.seconds is None and settings.cases is None:
         note("Ctrl-C ends the search and lists the findings.")
     try:
