@@ -94,6 +94,15 @@ def delete_pairs(search: Search) -> None:
         _any(search, (_without(before, pair) for pair in combinations(range(len(before.steps)), 2)))
 
 
+def delete_and_simplify(search: Search) -> None:
+    """A step that can go only if another gets plainer: what an error's ``nth=2`` has counted."""
+    before = None
+    while search.best is not before and len(search.best.steps) <= PAIRS_UP_TO:
+        before = search.best
+        shorter = [_without(before, (index,)) for index in range(len(before.steps))]
+        _any(search, (plainer for case in shorter for plainer in _with_any_simpler(case)))
+
+
 def number_from_zero(search: Search) -> None:
     """Objects and slots numbered as they come."""
     search.consider(numbered_from_zero(search.best))
@@ -123,6 +132,7 @@ PASSES: Final = (
     delete_pairs,
     simplify_vm,
     simplify_steps,
+    delete_and_simplify,
     number_from_zero,
     put_in_order,
 )
@@ -137,6 +147,10 @@ def _with_simpler(case: Case, index: int) -> Iterator[Case]:
     return (
         Case(case.vm, (*steps[:index], step, *steps[index + 1 :])) for step in simpler(steps[index])
     )
+
+
+def _with_any_simpler(case: Case) -> Iterator[Case]:
+    return (plainer for index in range(len(case.steps)) for plainer in _with_simpler(case, index))
 
 
 def _without(case: Case, indices: range | tuple[int, ...]) -> Case:

@@ -145,6 +145,19 @@ def test_a_messy_case_shrinks_to_what_matters(
     assert text.dump(shrunk).strip() == smallest
 
 
+def test_a_step_goes_that_only_the_count_of_an_error_needs() -> None:
+    """The last access is the one that fails; alone, it would have to be the first."""
+
+    def fails_at_the_last(case: Case) -> bool:
+        nths = [step.nth for step in case.steps if isinstance(step, Fail)]
+        return nths == [count(case, Guest)] and count(case, Run) == 1
+
+    case = text.load("fail kvm_gmem_get_pfn EIO nth=3\n" + "guest read64 slot0+0x0\n" * 3 + "run\n")
+    assert text.dump(shrink(case, fails_at_the_last, ENOUGH)) == (
+        "fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n"
+    )
+
+
 def test_two_steps_that_go_only_together_are_deleted_together() -> None:
     case = text.load("run\nmemory-limit on\nguest read64 slot0+0x0\nmemory-limit off\n")
 
