@@ -19,7 +19,7 @@ class BadScribbleSign(ScribbleAsPosted, Clean):
 class BadReasonKept(Clean):
     """exit_reason is not reset on entry, so a later EFAULT shows an earlier MEMORY_FAULT.
 
-    Source: the slip that x86 had before 6.8 (the bug zoo's C5).
+    Source: what x86 did until 6.8 set exit_reason to UNKNOWN early in KVM_RUN.
     """
 
     def reset_exit_reason(self, vcpu: Vcpu) -> None:
@@ -111,7 +111,7 @@ class BadImmediateExit(Clean):
 class BadWalkMmio(Clean):
     """A stage-1 walk outside the slots is treated as an access that the VMM could emulate.
 
-    Source: the bug zoo's F5, S1PTW where no slot can serve it.
+    Source: arm64 before 406504c7b040, which taught the fault path about S1PTW on read-only slots.
     """
 
     def abort_outside_slots(self, vcpu: Vcpu, slot: MemorySlot | None, ipa: int) -> int:
