@@ -17,6 +17,10 @@ from fuzz.coverage import Arms
 
 OUTCOMES: Final = 1 << 12
 MEMORY_FAULT: Final = int(ExitReason.MEMORY_FAULT)
+# Fill sites, as marks tell them apart.
+NOWHERE: Final = 0
+THIS_ACCESS: Final = 1
+AN_EARLIER_ACCESS: Final = 2
 _ALIGN: Final = 64
 _FIRST_PC: Final = 1 << 12
 _Bounds = tuple[ctypes.c_void_p, ctypes.c_void_p]
@@ -31,12 +35,14 @@ class Feedback:
         self._seen = 0
 
     def mark(self, runs: Sequence[RunOutcome]) -> None:
-        """Marks what each KVM_RUN said, whether it is fresh, and what could be mistaken for it."""
+        """Marks each KVM_RUN: fill site, errno, exit_reason, fresh, and what was there before."""
         outcomes = self.outcomes
         for run in runs:
             kept = run.before == MEMORY_FAULT
+            filled = run.fresh and run.exit_reason == MEMORY_FAULT
+            site = _fill_site(run) if filled else NOWHERE
             # Hashes of numbers, unlike those of text, are the same in every process.
-            key = hash((run.errno, run.exit_reason, run.fresh, kept, run.access < 0))
+            key = hash((site, run.errno, run.exit_reason, run.fresh, kept, run.access < 0))
             outcomes[key & OUTCOMES - 1] = 1
 
     def note_arms(self) -> None:
@@ -72,6 +78,15 @@ class Feedback:
             Region(self._arms.counts, size, _FIRST_PC),
             Region(self.outcomes, OUTCOMES, _FIRST_PC + size),
         )
+
+
+def _fill_site(run: RunOutcome) -> int:
+    """What filled MEMORY_FAULT, as far as it can be told without the scene.
+
+    gmem_abort() is the only function that does, today; what it filled for is another access if the
+    guest has gone on from one in the same call.
+    """
+    return AN_EARLIER_ACCESS if run.exceptions else THIS_ACCESS
 
 
 class Region:

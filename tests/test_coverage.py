@@ -268,7 +268,7 @@ def test_the_number_of_arms_is_bounded() -> None:
 # FEEDBACK
 
 
-def outcome(**changes: int | bool) -> RunOutcome:
+def outcome(**changes: int | bool | tuple[tuple[int, int], ...]) -> RunOutcome:
     usual = RunOutcome(
         step=4,
         ret=-1,
@@ -302,6 +302,7 @@ def marks(*runs: RunOutcome) -> set[int]:
         outcome(fresh=False),
         outcome(before=39),
         outcome(access=-1),
+        outcome(exceptions=((2, 0x8600_0010),)),  # filled, perhaps, for an access before this one
     ],
 )
 def test_a_new_kind_of_outcome_leaves_a_new_mark(other: RunOutcome) -> None:
@@ -311,6 +312,8 @@ def test_a_new_kind_of_outcome_leaves_a_new_mark(other: RunOutcome) -> None:
 
 def test_the_same_kind_of_outcome_leaves_the_same_mark() -> None:
     assert marks(outcome()) == marks(outcome(step=9), outcome(injected=True))
+    exception = ((2, 0x8600_0010),)
+    assert marks(outcome(exit_reason=6)) == marks(outcome(exit_reason=6, exceptions=exception))
 
 
 def test_arms_ever_seen_are_remembered_though_the_counters_are_cleared() -> None:
