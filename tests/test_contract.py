@@ -238,6 +238,18 @@ EMULATION = [
     (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), ["C13"]),
     (NISV + HOLE.format("cas"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
     (HOLE.format("cas"), outcome(-1, Errno.ENOSYS, MMIO, STAMP), ["C13"]),
+    # A reason that was there before the call is not this call's.
+    (
+        HOLE.format("cas"),
+        msgspec.structs.replace(outcome(-1, Errno.ENOSYS, MMIO, STAMP), before=MMIO),
+        [],
+    ),
+    # A block operation may be told anywhere in its block.
+    (
+        NISV + HOLE.format("dc-zva"),
+        outcome(0, 0, ExitReason.ARM_NISV, (0x45, 0x60000010, 0, 0)),
+        [],
+    ),
     # A slot serves it; a read-only one serves loads and nothing else.
     (
         ANON + "guest read64 slot1+0x0\nrun\n",
