@@ -31,9 +31,9 @@ def execute_own() -> int:
 def execute(arguments: Sequence[str]) -> int:
     """Run a command; the exit status. What the user got wrong is one line on standard error."""
     try:
-        # Here: a package that is missing or broken is something to be told, not a traceback.
-        from emu.engine import EmulatorError  # noqa: PLC0415
-        from triage.app import app  # noqa: PLC0415
+        # A package that is missing or broken is something to be told, not a traceback.
+        from emu.engine import EmulatorError  # noqa: PLC0415 - so that it is told
+        from triage.app import app  # noqa: PLC0415 - so that it is told
     except ImportError as error:
         if (error.name or "").partition(".")[0] in _OURS:
             raise
