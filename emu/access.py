@@ -21,6 +21,8 @@ class Direction(Enum):
     MAINTENANCE = "maintenance"
     WALK = "walk"
     HINT = "hint"
+    VNCR_READ = "vncr-read"  # by the host's own mapping of L1's VNCR page, not through stage 2
+    VNCR_WRITE = "vncr-write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Access(Enum):
     FETCH = "fetch"
     WALK = "walk"
     AT_WALK = "at-walk"
+    WALK_AF = "walk-af"  # a walk that sets the descriptor's access flag (FEAT_HAFDBS)
+    VNCR_READ = "vncr-read"  # MRS of an EL2 register that NV2 redirects to memory, at VNCR_EL2
+    VNCR_WRITE = "vncr-write"
 
 
 _R, _W, _RW = Direction.READ, Direction.WRITE, Direction.READ_WRITE
@@ -130,6 +135,9 @@ ACCESS_FACTS: dict[Access, AccessFacts] = {
     Access.FETCH: AccessFacts(Direction.FETCH, 4, False, aligned=4),
     Access.WALK: AccessFacts(Direction.WALK, 8, False, block=8),
     Access.AT_WALK: AccessFacts(Direction.WALK, 8, False, block=8),
+    Access.WALK_AF: AccessFacts(Direction.WALK, 8, False, block=8),
+    Access.VNCR_READ: AccessFacts(Direction.VNCR_READ, 8, False, block=8),
+    Access.VNCR_WRITE: AccessFacts(Direction.VNCR_WRITE, 8, False, block=8),
 }
 
 

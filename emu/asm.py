@@ -76,6 +76,10 @@ SNIPPETS: Final[dict[Access, Snippet]] = {
     Access.FETCH: Snippet("br x1"),
     Access.WALK: Snippet("ldr x0,[x1]"),
     Access.AT_WALK: Snippet("at s1e1r,x1"),
+    Access.WALK_AF: Snippet("str x0,[x1]"),
+    # The CPU has no NV2, which would make a load or a store of these at the host's EL2.
+    Access.VNCR_READ: Snippet("ldr x0,[x1]"),
+    Access.VNCR_WRITE: Snippet("str x0,[x1]"),
 }
 
 RING: Final = "str x27,[x28]"  # a doorbell

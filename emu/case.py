@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
 from typing import Final
 
-from emu.abi import U64, Errno
+from emu.abi import PAGE_SIZE, U64
 from emu.access import Access
+from emu.injection import At, Fail, ForceAbort, ForceExit
 
 OBJECTS: Final = 8  # memory objects, and guest_memfds, that a case can number: 0 to 7
 
@@ -26,12 +27,18 @@ class VcpuState(Enum):
 
 
 IPA_BITS: Final = (32, 36, 40, 42)
+PAGE_SIZES: Final = (PAGE_SIZE, 0x4000, 0x1_0000)
+VCPUS: Final = 4  # that a case can number: 0 to 3
 
 
 @dataclass(frozen=True, slots=True)
 class VmConfig:
-    """What is fixed when the VM is made. ``cold``: no warm-up KVM_RUN before the first step, so
-    that the vCPU's page-table cache is still empty.
+    """What is fixed when the VM is made, or is the host's.
+
+    ``cold``: no warm-up KVM_RUN before the first step, so that the vCPU's page-table cache is still
+    empty. ``page_size``: the host's, in bytes. ``nested``: the guest has EL2 and NV2.
+    ``protected``: a protected VM of pKVM. ``mte``: KVM_CAP_ARM_MTE. ``coherent``: the CPU has
+    FEAT_S2FWB and its instruction cache needs no maintenance (CTR_EL0.DIC).
     """
 
     ipa_bits: int = 40
@@ -39,6 +46,11 @@ class VmConfig:
     sea_to_user: bool = False
     cold: bool = False
     vcpu: VcpuState = VcpuState.READY
+    page_size: int = PAGE_SIZE
+    nested: bool = False
+    protected: bool = False
+    mte: bool = False
+    coherent: bool = False
 
 
 @unique
@@ -47,6 +59,11 @@ class MemKind(Enum):
 
     ANONYMOUS = "anon"
     FILE = "file"
+    SHARED = "shared"  # anonymous and shared: shmem
+    THP = "thp"  # anonymous, with transparent huge pages
+    HUGETLB = "hugetlb"  # 2 MiB pages
+    DEVICE = "device"  # VM_PFNMAP, mapped as device memory
+    PFNMAP = "pfnmap"  # VM_PFNMAP, mapped cacheable
 
 
 @unique
@@ -190,60 +207,94 @@ class IoEventFd:
 
 
 @unique
-class Site(Enum):
-    """Kernel functions at which an errno can be injected; the value is the kernel's spelling."""
+class UserfaultMode(Enum):
+    """What userfaultfd is asked to do about a range of the VMM's memory."""
 
-    KVM_GMEM_GET_PFN = "kvm_gmem_get_pfn"
-    KVM_MMU_TOPUP_MEMORY_CACHE = "kvm_mmu_topup_memory_cache"
-    KVM_PGTABLE_STAGE2_MAP = "kvm_pgtable_stage2_map"
-    KVM_PGTABLE_STAGE2_RELAX_PERMS = "kvm_pgtable_stage2_relax_perms"
-    KVM_FAULTIN_PFN = "__kvm_faultin_pfn"
-    KVM_GMEM_BIND = "kvm_gmem_bind"
-    KVM_ARCH_VCPU_RUN_PID_CHANGE = "kvm_arch_vcpu_run_pid_change"
+    MISSING = "missing"  # a page that is not there: the VMM's handler places a zeroed one
+    WRITE_PROTECT = "write-protect"  # a write: the handler lifts the protection
+    SIGBUS = "sigbus"  # UFFD_FEATURE_SIGBUS: no handler is asked
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """Inject ``errno`` at the ``nth`` call of ``site`` from here on (1 is the next), once."""
+class Userfault:
+    """UFFDIO_REGISTER of a range of the VMM's memory, or UFFDIO_UNREGISTER; size in bytes."""
 
-    site: Site
-    errno: Errno
-    nth: int
-
-
-@unique
-class CpuExit(Enum):
-    """Why the next guest entry ends, in place of the guest's own doing."""
-
-    IRQ = "irq"
-    SERROR = "serror"
-    ILLEGAL_RETURN = "illegal-return"
-    HYP_GONE = "hyp-gone"
-    UNKNOWN = "unknown"
+    mem: Ref
+    size: int
+    mode: UserfaultMode
 
 
 @dataclass(frozen=True, slots=True)
-class ForceExit:
-    """The next guest entry ends at once with this exit code. No real machine can be asked to."""
+class GetDirtyLog:
+    """KVM_GET_DIRTY_LOG: the slot's bitmap, which is clear and write-protected afterwards."""
 
-    exit: CpuExit
-
-
-class AbortBit(IntEnum):
-    """What else is unusual about an abort that the CPU is made to report."""
-
-    HPFAR_INVALID = 1
-    FNV = 2
-    S1PTW = 4
-    LST = 8  # ESR[12:11] not 0: a 64-byte load or store
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
-class ForceAbort:
-    """The guest's next access aborts at stage 2, and the CPU reports ``fsc`` as its status."""
+class MemlockLimit:
+    """RLIMIT_MEMLOCK of the VMM: 0 where ``on``. Only protected VMs lock the guest's pages."""
 
-    fsc: int
-    bits: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SelectVcpu:
+    """The guest's and KVM_RUN's steps that follow are this vCPU's; it is made when first named."""
+
+    index: int
+
+
+class L1Bit(IntEnum):
+    """What L1's stage 2 permits on a page."""
+
+    READ = 1
+    WRITE = 2
+    EXECUTE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class L1Map:
+    """L1 writes a leaf into its stage 2: 2 MiB at level 2 where ``block``, else 4 KiB at level 3.
+
+    ``ipa`` is an address of L2's, aligned down; ``slot`` and ``address`` name L1's as in ``Guest``;
+    ``prot`` as in ``L1Bit``.
+    """
+
+    ipa: int
+    slot: int | None
+    address: int
+    prot: int
+    block: bool
+
+
+@dataclass(frozen=True, slots=True)
+class L1Table:
+    """L1 places its stage-2 tables of one level (1 to 3) at this guest-physical address.
+
+    Level 1 is what VTTBR_EL2 points to. Memory of the case holds no descriptors: what can be read
+    there is an empty table. ``slot`` and ``address`` as in ``Guest``.
+    """
+
+    level: int
+    slot: int | None
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class L1Vtcr:
+    """L1 writes VTCR_EL2: 40 bits from level 1, or a geometry that the architecture forbids."""
+
+    legal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuestL2:
+    """L2's program goes on with this access at an address of L2's; L1 enters L2 for it."""
+
+    access: Access
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +366,15 @@ Step = (
     | Run
     | Skip
     | MmioData
+    | Userfault
+    | GetDirtyLog
+    | MemlockLimit
+    | SelectVcpu
+    | At
+    | L1Map
+    | L1Table
+    | L1Vtcr
+    | GuestL2
 )
 
 
@@ -326,8 +386,8 @@ class Case:
     steps: tuple[Step, ...]
 
 
-def effective_address(guest: Guest, bases: dict[int, int]) -> int:
-    """Where ``guest`` touches memory; ``bases`` maps a slot to the address last named for it.
+def effective_address(guest: Guest | L1Map | L1Table, bases: dict[int, int]) -> int:
+    """The guest-physical address that a step names; ``bases``: the one last named for each slot.
 
     A slot that no step has named starts at 0.
     """

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import Access, touched
-from emu.case import AbortBit, CpuExit, ForceAbort
 from emu.cpu import Cpu, Exit
+from emu.injection import AbortBit, CpuExit, ForceAbort
 from emu.outcome import IDLE
 from emu.syndrome import FNV, FSC, LST, S1PTW, fault_ipa
 

@@ -33,7 +33,8 @@ class RunOutcome(msgspec.Struct, frozen=True, gc=False):
     it, and ESR_EL1. Its handler gives the access up and the guest goes on. ``injected``: an error
     was injected in this call or before it. ``stuck``: the guest took the same fault again and again
     without an end, and the machine gave up. ``sigbus``: the VMM got SIGBUS for memory that the
-    guest touched.
+    guest touched. ``vcpu``: whose KVM_RUN it was. ``userfaults``: faults that the VMM's userfaultfd
+    handler resolved in this call. ``others_changed``: another vCPU's kvm_run is not what it was.
     """
 
     step: int
@@ -50,6 +51,16 @@ class RunOutcome(msgspec.Struct, frozen=True, gc=False):
     injected: bool
     stuck: bool
     sigbus: bool
+    vcpu: int = 0
+    userfaults: int = 0
+    others_changed: bool = False
+
+
+class DirtyLog(msgspec.Struct, frozen=True, gc=False):
+    """What KVM_GET_DIRTY_LOG answered: the slot's dirty pages, by their number in the slot."""
+
+    step: int
+    pages: tuple[int, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +75,7 @@ class Outcomes(msgspec.Struct, frozen=True, gc=False):
 
     runs: tuple[RunOutcome, ...]
     refusals: tuple[Refusal, ...]
+    logs: tuple[DirtyLog, ...] = ()
 
 
 def describe(run: RunOutcome) -> str:
@@ -83,6 +95,8 @@ def describe(run: RunOutcome) -> str:
             ("moved", run.moved),
             ("changed", run.changed),
             ("sigbus", run.sigbus),
+            (f"userfaults={run.userfaults}", bool(run.userfaults)),
+            ("others-changed", run.others_changed),
             ("injected", run.injected),
         )
         if present

@@ -12,18 +12,21 @@ from emu.abi import U64, Errno
 from emu.access import Access
 from emu.case import (
     OBJECTS,
-    AbortBit,
+    VCPUS,
     Age,
     Allocate,
-    CpuExit,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Bit,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -35,13 +38,16 @@ from emu.case import (
     ReleaseGmem,
     Run,
     RunFlag,
+    SelectVcpu,
     SetMemslot,
-    Site,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
 )
+from emu.injection import AbortBit, At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 T = TypeVar("T")
 
@@ -72,6 +78,15 @@ class Op:
     FORCE_ABORT: Final = 18
     SKIP: Final = 19
     MMIO_DATA: Final = 20
+    USERFAULT: Final = 21
+    DIRTY_LOG: Final = 22
+    MEMLOCK_LIMIT: Final = 23
+    VCPU: Final = 24
+    AT: Final = 25
+    L1_MAP: Final = 26
+    L1_TABLE: Final = 27
+    L1_VTCR: Final = 28
+    GUEST_L2: Final = 29
 
 
 class Fields(NamedTuple):
@@ -96,6 +111,8 @@ _ERRNOS: Final = tuple(Errno)
 _CPU_EXITS: Final = tuple(CpuExit)
 _MEM_KINDS: Final = tuple(MemKind)
 _PROTECTIONS: Final = tuple(Protection)
+_USERFAULT_MODES: Final = tuple(UserfaultMode)
+_POINTS: Final = tuple(Point)
 _IOEVENTFD_SIZES: Final = (1, 2, 4, 8)
 
 
@@ -109,13 +126,17 @@ _ERRNO_CODES: Final = _codes(_ERRNOS)
 _CPU_EXIT_CODES: Final = _codes(_CPU_EXITS)
 _MEM_KIND_CODES: Final = _codes(_MEM_KINDS)
 _PROTECTION_CODES: Final = _codes(_PROTECTIONS)
+_USERFAULT_CODES: Final = _codes(_USERFAULT_MODES)
+_POINT_CODES: Final = _codes(_POINTS)
 _IOEVENTFD_CODES: Final = _codes(_IOEVENTFD_SIZES)
 
 _INDEX: Final = OBJECTS - 1
 _PRESENT: Final = 8  # the bit above an index: there is such a reference
 _RUN_FLAGS: Final = sum(RunFlag)
 _ABORT_BITS: Final = sum(AbortBit)
+_L1_BITS: Final = sum(L1Bit)
 _NTHS: Final = 255
+_L1_LEVELS: Final = 3
 _U32: Final = (1 << 32) - 1
 _SIGN: Final = 1 << 31
 
@@ -174,6 +195,29 @@ def pack_step(step: Step) -> bytes:  # noqa: C901 - one arm a step, nothing else
             return pack(Op.FORCE_ABORT, step.fsc, step.bits, 0, 0, 0, 0, 0)
         case MmioData():
             return pack(Op.MMIO_DATA, 0, 0, 0, 0, step.value, 0, 0)
+        case Userfault():
+            code = _USERFAULT_CODES[step.mode]
+            return pack(Op.USERFAULT, step.mem.index, code, 0, 0, step.mem.offset, step.size, 0)
+        case GetDirtyLog():
+            return pack(Op.DIRTY_LOG, 0, 0, 0, step.slot, 0, 0, 0)
+        case MemlockLimit():
+            return pack(Op.MEMLOCK_LIMIT, step.on, 0, 0, 0, 0, 0, 0)
+        case SelectVcpu():
+            return pack(Op.VCPU, step.index, 0, 0, 0, 0, 0, 0)
+        case At():
+            return pack(Op.AT, _POINT_CODES[step.point], 0, 0, 0, 0, 0, 0)
+        case L1Map():
+            bits, absolute = step.prot | step.block << 3, step.slot is None
+            return pack(Op.L1_MAP, bits, not absolute, 0, step.slot or 0, step.ipa, step.address, 0)
+        case L1Table():
+            absolute = step.slot is None
+            return pack(
+                Op.L1_TABLE, step.level - 1, not absolute, 0, step.slot or 0, step.address, 0, 0
+            )
+        case L1Vtcr():
+            return pack(Op.L1_VTCR, step.legal, 0, 0, 0, 0, 0, 0)
+        case GuestL2():
+            return pack(Op.GUEST_L2, _ACCESS_CODES[step.access], 0, 0, 0, step.address, 0, 0)
         case _:
             assert_never(step)
 
@@ -225,6 +269,16 @@ def _memslot(fields: Fields) -> SetMemslot:
     )
 
 
+def _l1_map(fields: Fields) -> L1Map:
+    slot = fields.word if fields.b & 1 else None
+    return L1Map(fields.x, slot, fields.y, fields.a & _L1_BITS, bool(fields.a >> 3 & 1))
+
+
+def _l1_table(fields: Fields) -> L1Table:
+    slot = fields.word if fields.b & 1 else None
+    return L1Table(fields.a % _L1_LEVELS + 1, slot, fields.x)
+
+
 def _extended(offset: int) -> int:
     """32 bits as 64, with the sign: -0x1000 is the offset that KVM takes for a negative one."""
     return (offset ^ _SIGN) - _SIGN & U64
@@ -252,5 +306,14 @@ _DECODERS: Final[Mapping[int, Callable[[Fields], Step]]] = {
     Op.FORCE_ABORT: lambda f: ForceAbort(f.a & 63, f.b & _ABORT_BITS),
     Op.SKIP: lambda _f: Skip(),
     Op.MMIO_DATA: lambda f: MmioData(f.x),
+    Op.USERFAULT: lambda f: Userfault(_ref(f), f.y, _at(_USERFAULT_MODES, f.b)),
+    Op.DIRTY_LOG: lambda f: GetDirtyLog(f.word),
+    Op.MEMLOCK_LIMIT: lambda f: MemlockLimit(bool(f.a & 1)),
+    Op.VCPU: lambda f: SelectVcpu(f.a % VCPUS),
+    Op.AT: lambda f: At(_at(_POINTS, f.a)),
+    Op.L1_MAP: _l1_map,
+    Op.L1_TABLE: _l1_table,
+    Op.L1_VTCR: lambda f: L1Vtcr(bool(f.a & 1)),
+    Op.GUEST_L2: lambda f: GuestL2(_at(_ACCESSES, f.a), f.x),
 }
 OPERATIONS: Final = len(_DECODERS)

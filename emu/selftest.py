@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from emu.cpu import Cpu
 
 _IPA_BITS: Final = 40
+# What no emulated CPU does by itself: the guest's own doing, or KVM's (``emu.guest``).
+_SYNTHETIC: Final = frozenset({Access.WALK_AF, Access.VNCR_READ, Access.VNCR_WRITE})
 _ADDRESS: Final = 0x12_3456_7040  # nothing is mapped in its 1 GiB, so that the walk ends at level 1
 _TRANSLATION_1: Final = 0x05
 
@@ -36,6 +38,8 @@ _REGISTER: Final = SSE | 0x1F << SRT_SHIFT | SF | 1 << 14
 def check(cpu: "Cpu") -> None:
     """Raise EmulatorError if an access does not fault as it should, or not go on afterwards."""
     for access in Access:
+        if access in _SYNTHETIC:
+            continue
         cpu.reset(_IPA_BITS, warm=True)
         cpu.load(access, _ADDRESS, last=False)
         if ACCESS_FACTS[access].direction is not Direction.HINT:

@@ -14,11 +14,14 @@ from emu.case import (
     Case,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -28,14 +31,17 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
     VcpuState,
     VmConfig,
 )
+from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.tokens import CaseSyntaxError, Line, Thing, Word, one_of
 from emu.tokens import spell_reference as _ref
 from emu.verbs import READERS
@@ -43,7 +49,9 @@ from emu.words import (
     ABORT_BITS,
     GMEM_FLAGS,
     IPA_SIZES,
+    L1_BITS,
     MEM_FLAGS,
+    PAGE_SIZE_WORDS,
     RUN_FLAGS,
     VCPU_STATES,
     spell_bits,
@@ -91,6 +99,13 @@ _FACTS: Final[Mapping[str, Callable[[Line, Word, VmConfig], VmConfig]]] = {
     "ipa-bits=": lambda line, value, vm: replace(vm, ipa_bits=line.choice(value, IPA_SIZES)),
     "nisv-to-user": lambda _line, _value, vm: replace(vm, nisv_to_user=True),
     "sea-to-user": lambda _line, _value, vm: replace(vm, sea_to_user=True),
+    "page-size=": lambda line, value, vm: replace(
+        vm, page_size=line.choice(value, PAGE_SIZE_WORDS)
+    ),
+    "nested": lambda _line, _value, vm: replace(vm, nested=True),
+    "protected": lambda _line, _value, vm: replace(vm, protected=True),
+    "mte": lambda _line, _value, vm: replace(vm, mte=True),
+    "coherent": lambda _line, _value, vm: replace(vm, coherent=True),
     "cold": lambda _line, _value, vm: replace(vm, cold=True),
     "vcpu=": lambda line, value, vm: replace(vm, vcpu=line.choice(value, VCPU_STATES)),
 }
@@ -101,6 +116,11 @@ def _dump_vm(vm: VmConfig) -> list[str]:
         (f"vm ipa-bits={vm.ipa_bits}", vm.ipa_bits != VmConfig().ipa_bits),
         ("vm nisv-to-user", vm.nisv_to_user),
         ("vm sea-to-user", vm.sea_to_user),
+        (f"vm page-size={vm.page_size >> 10}k", vm.page_size != VmConfig().page_size),
+        ("vm nested", vm.nested),
+        ("vm protected", vm.protected),
+        ("vm mte", vm.mte),
+        ("vm coherent", vm.coherent),
         ("vm cold", vm.cold),
         (f"vm vcpu={vm.vcpu.value}", vm.vcpu is not VcpuState.READY),
     )
@@ -145,16 +165,39 @@ def dump_step(step: Step) -> str:  # noqa: C901 - one arm a step, nothing else
         case ForceAbort(fsc, bits):
             return " ".join([f"force-abort fsc={fsc:#x}", *spell_bits(bits, ABORT_BITS)])
         case Guest(access, slot, address):
-            where = f"{address:#x}" if slot is None else _ref(Thing.SLOT, Ref(slot, address))
-            return f"guest {access.value} {where}"
+            return f"guest {access.value} {_place(slot, address)}"
         case Run(flags):
             return " ".join(["run", *spell_bits(flags, RUN_FLAGS)])
         case Skip():
             return "skip"
         case MmioData(value):
             return f"mmio-data {value:#x}"
+        case Userfault(mem, size, mode):
+            return f"userfault {_ref(Thing.MEM, mem)} size={size:#x} {mode.value}"
+        case GetDirtyLog(slot):
+            return f"dirty-log slot{slot}"
+        case MemlockLimit(on):
+            return f"memlock-limit {'on' if on else 'off'}"
+        case SelectVcpu(index):
+            return f"vcpu {index}"
+        case At(point):
+            return f"at {point.value}"
+        case L1Map(ipa, slot, address, prot, block):
+            words = f"l1-map {ipa:#x} {_place(slot, address)}{_flags(prot, L1_BITS)}"
+            return f"{words} block" if block else words
+        case L1Table(level, slot, address):
+            return f"l1-table {level} {_place(slot, address)}"
+        case L1Vtcr(legal):
+            return f"l1-vtcr {'legal' if legal else 'illegal'}"
+        case GuestL2(access, address):
+            return f"l2 {access.value} {address:#x}"
         case _:
             assert_never(step)
+
+
+def _place(slot: int | None, address: int) -> str:
+    """Where a step of the guest points: into a slot, or at an address."""
+    return f"{address:#x}" if slot is None else _ref(Thing.SLOT, Ref(slot, address))
 
 
 def _dump_memslot(step: SetMemslot) -> str:

@@ -9,11 +9,14 @@ from emu.case import (
     Allocate,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -23,12 +26,15 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
 )
+from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.tokens import U32, Line, Thing
 from emu.words import (
     ABORT_BITS,
@@ -37,12 +43,18 @@ from emu.words import (
     ERRNOS,
     GMEM_FLAGS,
     IOEVENTFD_SIZES,
+    L1_BITS,
+    LEGALITY,
+    LEVELS,
     MEM_FLAGS,
     MEM_KINDS,
+    POINTS,
     PROTECTIONS,
     RUN_FLAGS,
     SITES,
     SWITCH,
+    USERFAULT_MODES,
+    VCPU_NUMBERS,
 )
 
 # What several verbs have.
@@ -73,6 +85,15 @@ def _flags(line: Line, table: Mapping[str, int], last: int) -> int:
     if value.text[:1].isdecimal():
         return line.integer(value, last=last)
     return line.bits(value.parts(), table)
+
+
+def _place(line: Line) -> tuple[int | None, int]:
+    """A slot and an offset from its address, or None and an address."""
+    where = line.need("one of: slotN+OFFSET, ADDRESS")
+    if where.text[:1].isdecimal():
+        return None, line.integer(where)
+    ref = line.reference(where, Thing.SLOT)
+    return ref.index, ref.offset
 
 
 # The reader of each verb; it takes the words after the verb.
@@ -152,12 +173,7 @@ def _force_abort(line: Line) -> ForceAbort:
 
 
 def _guest(line: Line) -> Guest:
-    access = line.pick(ACCESSES)
-    where = line.need("one of: slotN+OFFSET, ADDRESS")
-    if where.text[:1].isdecimal():
-        return Guest(access, None, line.integer(where))
-    ref = line.reference(where, Thing.SLOT)
-    return Guest(access, ref.index, ref.offset)
+    return Guest(line.pick(ACCESSES), *_place(line))
 
 
 def _run(line: Line) -> Run:
@@ -170,6 +186,45 @@ def _skip(_line: Line) -> Skip:
 
 def _mmio_data(line: Line) -> MmioData:
     return MmioData(line.integer(line.need("NUMBER")))
+
+
+def _userfault(line: Line) -> Userfault:
+    return Userfault(_ref(line, Thing.MEM), _size(line), line.pick(USERFAULT_MODES))
+
+
+def _dirty_log(line: Line) -> GetDirtyLog:
+    return GetDirtyLog(_index(line, Thing.SLOT))
+
+
+def _memlock_limit(line: Line) -> MemlockLimit:
+    return MemlockLimit(line.pick(SWITCH))
+
+
+def _vcpu(line: Line) -> SelectVcpu:
+    return SelectVcpu(line.pick(VCPU_NUMBERS))
+
+
+def _at(line: Line) -> At:
+    return At(line.pick(POINTS))
+
+
+def _l1_map(line: Line) -> L1Map:
+    ipa = line.integer(line.need("ADDRESS"))
+    slot, address = _place(line)
+    prot = _flags(line, L1_BITS, sum(L1_BITS.values()))
+    return L1Map(ipa, slot, address, prot, line.accept("block"))
+
+
+def _l1_table(line: Line) -> L1Table:
+    return L1Table(line.pick(LEVELS), *_place(line))
+
+
+def _l1_vtcr(line: Line) -> L1Vtcr:
+    return L1Vtcr(line.pick(LEGALITY))
+
+
+def _l2(line: Line) -> GuestL2:
+    return GuestL2(line.pick(ACCESSES), line.integer(line.need("ADDRESS")))
 
 
 READERS: Final[Mapping[str, Callable[[Line], Step]]] = {
@@ -192,4 +247,13 @@ READERS: Final[Mapping[str, Callable[[Line], Step]]] = {
     "run": _run,
     "skip": _skip,
     "mmio-data": _mmio_data,
+    "userfault": _userfault,
+    "dirty-log": _dirty_log,
+    "memlock-limit": _memlock_limit,
+    "vcpu": _vcpu,
+    "at": _at,
+    "l1-map": _l1_map,
+    "l1-table": _l1_table,
+    "l1-vtcr": _l1_vtcr,
+    "l2": _l2,
 }

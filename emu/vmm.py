@@ -23,12 +23,15 @@ from emu.case import (
     Allocate,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -37,14 +40,17 @@ from emu.case import (
     Protection,
     PunchHole,
     ReleaseGmem,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
     effective_address,
 )
 from emu.guest import Pending
+from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.memslots import MemoryRegion
 from emu.kvm.state import (
@@ -223,6 +229,9 @@ class Vmm:
             run.u1 = step.value
         return 0
 
+    def _refuse(self, _step: Step, _: int) -> int:
+        return -Errno.EOPNOTSUPP
+
     def _gmem(self, index: int) -> Gmem | None:
         return self.kvm.gmems.get(index)
 
@@ -249,4 +258,13 @@ _DO: Final[dict[type, Callable[..., int]]] = {  # type: ignore[explicit-any]  # 
     Guest: Vmm._program,
     Skip: Vmm._skip,
     MmioData: Vmm._mmio_data,
+    Userfault: Vmm._refuse,
+    GetDirtyLog: Vmm._refuse,
+    MemlockLimit: Vmm._refuse,
+    SelectVcpu: Vmm._refuse,
+    At: Vmm._refuse,
+    L1Map: Vmm._refuse,
+    L1Table: Vmm._refuse,
+    L1Vtcr: Vmm._refuse,
+    GuestL2: Vmm._refuse,
 }

@@ -5,11 +5,9 @@
 """
 
 import struct
-from collections.abc import Mapping
-from itertools import product
 from typing import Final
 
-from emu.case import Case, Step, VcpuState, VmConfig
+from emu.case import PAGE_SIZES, Case, Step, VcpuState, VmConfig
 from emu.record import OPERATIONS, RECORD, pack_step, unpack_step
 
 __all__ = [
@@ -35,21 +33,17 @@ _VCPU_STATES: Final = (VcpuState.READY, VcpuState.UNINITIALIZED, VcpuState.UNFIN
 _NISV_TO_USER: Final = 1
 _SEA_TO_USER: Final = 2
 _COLD: Final = 4
-_VM_FLAGS: Final = 8  # how many sets of them there are
+_NESTED: Final = 8
+_PROTECTED: Final = 16
+_MTE: Final = 32
+_COHERENT: Final = 64
+_VM_FLAGS: Final = 128  # how many sets of them there are
+_PAGE_SHIFT: Final = 2  # of a page size's code, in the byte that starts with the IPA size's
+_SIZES: Final = len(_IPA_SIZES) * len(PAGE_SIZES)
 
-_VMS: Final[Mapping[bytes, VmConfig]] = {
-    bytes((VERSION, ipa, flags, vcpu)): VmConfig(
-        ipa_bits=_IPA_SIZES[ipa],
-        nisv_to_user=bool(flags & _NISV_TO_USER),
-        sea_to_user=bool(flags & _SEA_TO_USER),
-        cold=bool(flags & _COLD),
-        vcpu=_VCPU_STATES[vcpu],
-    )
-    for ipa, flags, vcpu in product(
-        range(len(_IPA_SIZES)), range(_VM_FLAGS), range(len(_VCPU_STATES))
-    )
-}
-_HEADERS: Final[Mapping[VmConfig, bytes]] = {vm: header for header, vm in _VMS.items()}
+# Of headers and VMs that were met; there are a few thousand.
+_VMS: Final[dict[bytes, VmConfig]] = {}
+_HEADERS: Final[dict[VmConfig, bytes]] = {}
 
 _MEMO: Final[dict[bytes, Step]] = {}  # of decode_record, which campaigns spend their time in
 _MEMO_LIMIT: Final = 16_384
@@ -65,9 +59,7 @@ def encode(case: Case) -> bytes:
     """The bytes of ``case``; ValueError where they have no room for it."""
     if len(case.steps) > MAX_STEPS:
         raise ValueError(f"{len(case.steps)} steps, of at most {MAX_STEPS}")
-    header = _HEADERS.get(case.vm)
-    if header is None:
-        raise ValueError(f"a header has no room for {case.vm}")
+    header = _HEADERS.get(case.vm) or _header(case.vm)
     return header + b"".join(map(encode_step, case.steps))
 
 
@@ -107,10 +99,45 @@ def decode_record(record: bytes) -> Step:
 
 
 def _reduced(data: bytes) -> VmConfig:
-    """The VM of a header that is short or has codes without a meaning."""
-    _, ipa, flags, vcpu = data[:HEADER].ljust(HEADER, b"\0")
-    codes = (ipa % len(_IPA_SIZES), flags % _VM_FLAGS, vcpu % len(_VCPU_STATES))
-    return _VMS[bytes((VERSION, *codes))]
+    """The VM of a header that was not met before: short perhaps, or with codes of no meaning."""
+    _, sizes, flags, vcpu = data[:HEADER].ljust(HEADER, b"\0")
+    vm = _vm(sizes % _SIZES, flags % _VM_FLAGS, vcpu % len(_VCPU_STATES))
+    _VMS[_header(vm)] = vm
+    return vm
+
+
+def _vm(sizes: int, flags: int, vcpu: int) -> VmConfig:
+    return VmConfig(
+        ipa_bits=_IPA_SIZES[sizes % len(_IPA_SIZES)],
+        nisv_to_user=bool(flags & _NISV_TO_USER),
+        sea_to_user=bool(flags & _SEA_TO_USER),
+        cold=bool(flags & _COLD),
+        vcpu=_VCPU_STATES[vcpu],
+        page_size=PAGE_SIZES[sizes >> _PAGE_SHIFT],
+        nested=bool(flags & _NESTED),
+        protected=bool(flags & _PROTECTED),
+        mte=bool(flags & _MTE),
+        coherent=bool(flags & _COHERENT),
+    )
+
+
+def _header(vm: VmConfig) -> bytes:
+    """The header of a VM; ValueError where it has no room for it."""
+    flags = (
+        vm.nisv_to_user * _NISV_TO_USER
+        | vm.sea_to_user * _SEA_TO_USER
+        | vm.cold * _COLD
+        | vm.nested * _NESTED
+        | vm.protected * _PROTECTED
+        | vm.mte * _MTE
+        | vm.coherent * _COHERENT
+    )
+    if vm.ipa_bits not in _IPA_SIZES or vm.page_size not in PAGE_SIZES:
+        raise ValueError(f"a header has no room for {vm}")
+    sizes = PAGE_SIZES.index(vm.page_size) << _PAGE_SHIFT | _IPA_SIZES.index(vm.ipa_bits)
+    header = bytes((VERSION, sizes, flags, _VCPU_STATES.index(vm.vcpu)))
+    _HEADERS[vm] = header
+    return header
 
 
 def load(data: bytes, name: str) -> Case:

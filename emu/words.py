@@ -11,14 +11,16 @@ from emu.abi import Errno, GmemFlag, MemFlag
 from emu.access import Access
 from emu.case import (
     IPA_BITS,
-    AbortBit,
-    CpuExit,
+    PAGE_SIZES,
+    VCPUS,
+    L1Bit,
     MemKind,
     Protection,
     RunFlag,
-    Site,
+    UserfaultMode,
     VcpuState,
 )
+from emu.injection import AbortBit, CpuExit, Point, Site
 
 E = TypeVar("E", bound=Enum)
 
@@ -32,9 +34,15 @@ SITES: Final = _spellings(Site)
 CPU_EXITS: Final = _spellings(CpuExit)
 MEM_KINDS: Final = _spellings(MemKind)
 PROTECTIONS: Final = _spellings(Protection)
+USERFAULT_MODES: Final = _spellings(UserfaultMode)
+POINTS: Final = _spellings(Point)
 VCPU_STATES: Final = _spellings(VcpuState)
 ERRNOS: Final[Mapping[str, Errno]] = {errno.name: errno for errno in Errno}
 SWITCH: Final[Mapping[str, bool]] = {"on": True, "off": False}
+PAGE_SIZE_WORDS: Final[Mapping[str, int]] = {f"{size >> 10}k": size for size in PAGE_SIZES}
+VCPU_NUMBERS: Final[Mapping[str, int]] = {str(index): index for index in range(VCPUS)}
+LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2, "3": 3}
+LEGALITY: Final[Mapping[str, bool]] = {"legal": True, "illegal": False}
 IPA_SIZES: Final[Mapping[str, int]] = {str(bits): bits for bits in IPA_BITS}
 IOEVENTFD_SIZES: Final[Mapping[str, int]] = {str(size): size for size in (1, 2, 4, 8)}
 
@@ -46,6 +54,11 @@ MEM_FLAGS: Final[Mapping[str, int]] = {
     "log-dirty": MemFlag.LOG_DIRTY_PAGES,
     "readonly": MemFlag.READONLY,
     "guest-memfd": MemFlag.GUEST_MEMFD,
+}
+L1_BITS: Final[Mapping[str, int]] = {
+    "read": L1Bit.READ,
+    "write": L1Bit.WRITE,
+    "execute": L1Bit.EXECUTE,
 }
 ABORT_BITS: Final[Mapping[str, int]] = {
     "hpfar-invalid": AbortBit.HPFAR_INVALID,

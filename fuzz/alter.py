@@ -1,22 +1,27 @@
 """One step with one of its fields changed to another value that KVM might look at twice."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Final, assert_never
 
 from emu.abi import PAGE_SIZE, U64
 from emu.case import (
+    IPA_BITS,
+    PAGE_SIZES,
     Age,
     Allocate,
-    CpuExit,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -27,14 +32,18 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
     VcpuState,
     VmConfig,
 )
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
 from fuzz import fresh
 from fuzz.fresh import ACCESSES, ERRNOS, FAULT_STATUSES, RUN_FLAGS, SITES, chance, one_of
 
@@ -93,6 +102,26 @@ def altered(step: Step, rng: Random) -> Step:  # noqa: C901 - one arm a step
             return ForceAbort(one_of(rng, FAULT_STATUSES), step.bits)
         case MmioData():
             return MmioData(step.value ^ 1 << int(rng.random() * 64))
+        case Userfault():
+            return _userfault(step, rng)
+        case GetDirtyLog():
+            return GetDirtyLog(fresh.slot(rng))
+        case MemlockLimit():
+            return MemlockLimit(not step.on)
+        case SelectVcpu():
+            return SelectVcpu(one_of(rng, fresh.VCPU_NUMBERS))
+        case At():
+            return At(one_of(rng, fresh.POINTS))
+        case L1Map():
+            return _l1_map(step, rng)
+        case L1Table():
+            return fresh.l1_table(rng)
+        case L1Vtcr():
+            return L1Vtcr(not step.legal)
+        case GuestL2():
+            if chance(rng, 2):
+                return GuestL2(one_of(rng, ACCESSES), step.address)
+            return GuestL2(step.access, fresh.l2_address(rng))
         case Skip():
             return step
         case _:
@@ -103,17 +132,24 @@ def altered_vm(vm: VmConfig, rng: Random) -> VmConfig:
     """Another VM; back to an ordinary one as often as not."""
     if vm != VmConfig() and chance(rng, 2):
         return VmConfig()
-    match int(rng.random() * 8):
-        case 0 | 1:
-            return replace(vm, nisv_to_user=not vm.nisv_to_user)
-        case 2:
-            return replace(vm, sea_to_user=not vm.sea_to_user)
-        case 3 | 4:
-            return replace(vm, cold=not vm.cold)
-        case 5:
-            return replace(vm, vcpu=one_of(rng, tuple(VcpuState)))
-        case _:
-            return replace(vm, ipa_bits=one_of(rng, (32, 36, 40, 42)))
+    return one_of(rng, _VM_CHANGES)(vm, rng)
+
+
+_VmChange = Callable[[VmConfig, Random], VmConfig]
+
+# What costs cases most to be wasted on comes once, what they are about comes twice.
+_VM_CHANGES: Final[tuple[_VmChange, ...]] = (
+    *(lambda vm, _rng: replace(vm, nisv_to_user=not vm.nisv_to_user),) * 2,
+    *(lambda vm, _rng: replace(vm, cold=not vm.cold),) * 2,
+    *(lambda vm, rng: replace(vm, ipa_bits=one_of(rng, IPA_BITS)),) * 2,
+    *(lambda vm, _rng: replace(vm, nested=not vm.nested),) * 2,
+    lambda vm, _rng: replace(vm, sea_to_user=not vm.sea_to_user),
+    lambda vm, rng: replace(vm, vcpu=one_of(rng, tuple(VcpuState))),
+    lambda vm, _rng: replace(vm, protected=not vm.protected),
+    lambda vm, _rng: replace(vm, mte=not vm.mte),
+    lambda vm, _rng: replace(vm, coherent=not vm.coherent),
+    lambda vm, rng: replace(vm, page_size=one_of(rng, PAGE_SIZES)),
+)
 
 
 def _guest(step: Guest, rng: Random) -> Step:
@@ -199,6 +235,30 @@ def _fail(step: Fail, rng: Random) -> Step:
             return Fail(step.site, one_of(rng, ERRNOS), step.nth)
         case _:
             return Fail(step.site, step.errno, one_of(rng, (1, 1, 2, 3, 255)))
+
+
+def _userfault(step: Userfault, rng: Random) -> Step:
+    match int(rng.random() * 3):
+        case 0:
+            return replace(step, mem=_ref(step.mem, rng))
+        case 1:
+            return replace(step, size=_size(step.size, rng))
+        case _:
+            return replace(step, mode=one_of(rng, tuple(UserfaultMode)))
+
+
+def _l1_map(step: L1Map, rng: Random) -> Step:
+    match int(rng.random() * 5):
+        case 0:
+            return replace(step, ipa=fresh.l2_address(rng))
+        case 1:
+            return replace(step, slot=fresh.slot(rng))
+        case 2:
+            return replace(step, address=_nudged(step.address, rng))
+        case 3:
+            return replace(step, prot=step.prot ^ one_of(rng, fresh.L1_BITS))
+        case _:
+            return replace(step, block=not step.block)
 
 
 def _size(size: int, rng: Random) -> int:

@@ -15,7 +15,8 @@ from emu.abi import (
     errno_name,
     reason_name,
 )
-from emu.case import RunFlag, Site, VcpuState
+from emu.case import RunFlag, VcpuState
+from emu.injection import Site
 from emu.outcome import RunOutcome
 from fuzz.scene import Slot, Target
 from fuzz.view import DOCUMENTED, View

@@ -13,15 +13,18 @@ from emu.access import Access
 from emu.case import (
     Age,
     Allocate,
-    CpuExit,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Bit,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -33,13 +36,16 @@ from emu.case import (
     ReleaseGmem,
     Run,
     RunFlag,
+    SelectVcpu,
     SetMemslot,
-    Site,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
 )
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 T = TypeVar("T")
 MakeStep = Callable[[Random], Step]
@@ -77,6 +83,11 @@ ERRNOS: Final = (
     *(Errno.EAGAIN, Errno.ENOEXEC, Errno.EFAULT, Errno.EHWPOISON, Errno.ENOMEM) * 4,
     *Errno,
 )
+POINTS: Final = tuple(Point)
+L1_BITS: Final = tuple(int(bit) for bit in L1Bit)
+VCPU_NUMBERS: Final = (0, 0, 1, 1, 1, 2, 3)
+# The first is where a slot is as well; the others are L2's alone.
+L2_PAGES: Final = (BASES[0], 0x1_0000, 0x2000_0000, 0x3_0000_0000)
 SITES: Final = (Site.KVM_GMEM_GET_PFN,) * 4 + tuple(Site)
 
 
@@ -189,6 +200,31 @@ def force_abort(rng: Random) -> Step:
     return ForceAbort(one_of(rng, FAULT_STATUSES), bits)
 
 
+def userfault(rng: Random) -> Step:
+    """Mostly a missing page of the first object."""
+    mode = one_of(rng, (UserfaultMode.MISSING, *UserfaultMode))
+    return Userfault(_ref_at_page(rng), size(rng), mode)
+
+
+def l2_address(rng: Random) -> int:
+    """An address of L2's: a few pages that ``l1_map`` maps."""
+    return one_of(rng, L2_PAGES) + one_of(rng, WITHIN_PAGE)
+
+
+def l1_map(rng: Random) -> Step:
+    """A page of L2's, mostly in a slot and with every permission."""
+    prot = int(rng.random() * 8) if chance(rng, 4) else sum(L1_BITS)
+    return L1Map(one_of(rng, L2_PAGES), slot(rng), offset(rng), prot, chance(rng, 8))
+
+
+def l1_table(rng: Random) -> Step:
+    """L1's stage-2 tables where they may not be readable."""
+    level = 1 + int(rng.random() * 3)
+    if chance(rng, 2):
+        return L1Table(level, slot(rng), offset(rng))
+    return L1Table(level, None, one_of(rng, ODD_ADDRESSES))
+
+
 def _ref_at_page(rng: Random) -> Ref:
     return Ref(index(rng), offset(rng))
 
@@ -221,6 +257,15 @@ FRESH: Final[tuple[tuple[int, MakeStep], ...]] = (
     (1, lambda rng: ForceExit(one_of(rng, tuple(CpuExit)))),
     (1, force_abort),
     (2, lambda _rng: Skip()),
+    (1, userfault),
+    (1, lambda rng: GetDirtyLog(slot(rng))),
+    (1, lambda rng: SelectVcpu(one_of(rng, VCPU_NUMBERS))),
+    (1, lambda rng: At(one_of(rng, POINTS))),
+    (1, lambda rng: L1Vtcr(chance(rng, 2))),
+    (1, l1_map),
+    (1, l1_table),
+    (1, lambda rng: MemlockLimit(chance(rng, 2))),
+    (1, lambda rng: GuestL2(one_of(rng, ACCESSES), l2_address(rng))),
     (1, lambda rng: MmioData(int(rng.random() * (1 << 53)))),
 )
 _TABLE: Final = tuple(make for weight, make in FRESH for _ in range(weight))

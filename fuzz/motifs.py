@@ -14,7 +14,6 @@ from emu.case import (
     Age,
     CreateGmem,
     CreateMem,
-    ForceAbort,
     Guest,
     IoEventFd,
     MemKind,
@@ -34,6 +33,7 @@ from emu.case import (
     Truncate,
     Unmap,
 )
+from emu.injection import ForceAbort
 from fuzz import fresh
 from fuzz.fresh import BASES, DEVICE, PROTECTIONS, USABLE, WHOLE, chance, one_of
 

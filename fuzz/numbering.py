@@ -8,17 +8,22 @@ from emu.case import (
     Case,
     CreateGmem,
     CreateMem,
+    GetDirtyLog,
     Guest,
+    L1Map,
+    L1Table,
     PoisonGmem,
     PoisonMem,
     Protect,
     PunchHole,
     Ref,
     ReleaseGmem,
+    SelectVcpu,
     SetMemslot,
     Step,
     Truncate,
     Unmap,
+    Userfault,
 )
 
 
@@ -29,6 +34,7 @@ class Numbering:
     gmems: dict[int, int] = field(default_factory=dict)
     mems: dict[int, int] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
+    vcpus: dict[int, int] = field(default_factory=lambda: {0: 0})
 
 
 def numbered_from_zero(case: Case) -> Case:
@@ -53,11 +59,13 @@ def _renumbered(step: Step, new: Numbering) -> Step:
             return replace(step, gmem=_ref(new.gmems, step.gmem))
         case CreateMem() | Truncate():
             return replace(step, index=_next(new.mems, step.index))
-        case PoisonMem() | Unmap() | Protect():
+        case PoisonMem() | Unmap() | Protect() | Userfault():
             return replace(step, mem=_ref(new.mems, step.mem))
-        case Age():
+        case Age() | GetDirtyLog():
             return replace(step, slot=_next(new.slots, step.slot))
-        case Guest() if step.slot is not None:
+        case SelectVcpu():
+            return replace(step, index=_next(new.vcpus, step.index))
+        case Guest() | L1Map() | L1Table() if step.slot is not None:
             return replace(step, slot=_next(new.slots, step.slot))
         case SetMemslot():
             return replace(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, TypeVar
 
-from emu.case import Fail, ForceAbort, ForceExit, Guest, Run, SetMemslot, Step
+from emu.case import Guest, Run, SetMemslot, Step
+from emu.injection import Fail, ForceAbort, ForceExit
 from emu.wire import decode_record, encode_step
 from fuzz.alter import altered
 from fuzz.fresh import ACCESSES, byte_offset, chance, fresh_step, one_of

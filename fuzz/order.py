@@ -11,16 +11,17 @@ from typing import Final
 from emu.case import (
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     MmioData,
     Run,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
 )
+from emu.injection import At, Fail, ForceAbort, ForceExit
 
 Steps = tuple[Step, ...]
 EVENT: Final = 2  # whatever has no rank of its own
@@ -32,8 +33,10 @@ RANKS: Final[dict[type[Step], int]] = {
     ForceAbort: 3,
     ForceExit: 3,
     Guest: 4,
+    GuestL2: 4,
 }
-BARRIERS: Final = (Run, Skip, MmioData)
+# KVM_RUN and what belongs to one; what decides the meaning of the steps after it.
+BARRIERS: Final = (Run, Skip, MmioData, SelectVcpu, At, GetDirtyLog)
 
 
 def disorder(steps: Steps) -> int:

@@ -11,8 +11,6 @@ from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno, MemFlag
 from emu.access import ACCESS_FACTS, Access, Direction, touched
 from emu.case import (
     CreateGmem,
-    Fail,
-    ForceAbort,
     Guest,
     MemoryLimit,
     PoisonGmem,
@@ -20,10 +18,10 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     SetMemslot,
-    Site,
     Step,
     effective_address,
 )
+from emu.injection import Fail, ForceAbort, Site
 
 
 @dataclass(frozen=True, slots=True)

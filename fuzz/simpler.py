@@ -22,6 +22,7 @@ from emu.case import (
     SetMemslot,
     Step,
     Truncate,
+    UserfaultMode,
     VcpuState,
     VmConfig,
 )
@@ -37,6 +38,10 @@ PLAIN: Final[dict[str, int]] = {
     "fsc": 0x07,  # translation fault, level 3
     "value": 0,
     "ipa_bits": 40,
+    "page_size": PAGE_SIZE,
+    "ipa": 0x1_0000,
+    "prot": 7,
+    "level": 3,
 }
 PLAIN_IN: Final[dict[tuple[type, str], int]] = {
     (Truncate, "size"): 0,
@@ -46,7 +51,7 @@ PLAIN_IN: Final[dict[tuple[type, str], int]] = {
 BITS: Final = frozenset({"flags", "bits"})
 NUMBERS: Final = frozenset({"index", "slot"})
 # Few values are legal in these: nothing between the present one and the plain one is proposed.
-CHOICES: Final = frozenset({(IoEventFd, "size"), (VmConfig, "ipa_bits")})
+CHOICES: Final = frozenset({(IoEventFd, "size"), (VmConfig, "ipa_bits"), (VmConfig, "page_size")})
 # Zero deletes a slot, and makes a call that does nothing: as plain as can be.
 PLAIN_AT_ZERO: Final = frozenset({"size", "gpa"})
 SECOND_GPA: Final = 0x8000_0000
@@ -66,6 +71,7 @@ PREFERRED: Final[dict[type[Enum], tuple[Enum, ...]]] = {
         Access.WALK,
     ),
     MemKind: (MemKind.ANONYMOUS, MemKind.FILE),
+    UserfaultMode: (UserfaultMode.MISSING,),
     Protection: (Protection.NONE, Protection.READ, Protection.READ_WRITE),
     VcpuState: (VcpuState.READY, VcpuState.UNINITIALIZED, VcpuState.UNFINALIZED),
 }

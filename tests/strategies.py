@@ -13,18 +13,22 @@ from emu.access import Access
 from emu.case import (
     IPA_BITS,
     OBJECTS,
+    PAGE_SIZES,
+    VCPUS,
     Age,
     Allocate,
     Case,
-    CpuExit,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -35,15 +39,18 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
-    Site,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
     VcpuState,
     VmConfig,
 )
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 _U32: Final = (1 << 32) - 1
 _PAGE: Final = 0x1000
@@ -102,6 +109,17 @@ STEPS_BY_TYPE: Final[dict[type[Step], SearchStrategy[Step]]] = {
     Run: st.builds(Run, st.one_of(st.just(0), st.integers(0, 1023))),
     Skip: st.just(Skip()),
     MmioData: st.builds(MmioData, NUMBERS),
+    Userfault: st.builds(Userfault, REFS, NUMBERS, st.sampled_from(UserfaultMode)),
+    GetDirtyLog: st.builds(GetDirtyLog, SLOTS),
+    MemlockLimit: st.builds(MemlockLimit, st.booleans()),
+    SelectVcpu: st.builds(SelectVcpu, st.integers(0, VCPUS - 1)),
+    At: st.builds(At, st.sampled_from(Point)),
+    L1Map: st.builds(
+        L1Map, NUMBERS, st.one_of(st.none(), SLOTS), NUMBERS, st.integers(0, 7), st.booleans()
+    ),
+    L1Table: st.builds(L1Table, st.integers(1, 3), st.one_of(st.none(), SLOTS), NUMBERS),
+    L1Vtcr: st.builds(L1Vtcr, st.booleans()),
+    GuestL2: st.builds(GuestL2, st.sampled_from(Access), NUMBERS),
 }
 
 VMS: Final = st.builds(
@@ -111,6 +129,11 @@ VMS: Final = st.builds(
     st.booleans(),
     st.booleans(),
     st.sampled_from(VcpuState),
+    st.sampled_from(PAGE_SIZES),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
 )
 STEPS: Final[SearchStrategy[Step]] = st.one_of(*STEPS_BY_TYPE.values())
 CASES: Final[SearchStrategy[Case]] = st.builds(Case, VMS, st.lists(STEPS, max_size=12).map(tuple))

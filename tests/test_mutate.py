@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu import text, wire
-from emu.case import Case, Fail, ForceAbort, ForceExit, Guest, Run, SetMemslot, Step, VmConfig
+from emu.case import Case, Guest, Run, SetMemslot, Step, VmConfig
+from emu.injection import Fail, ForceAbort, ForceExit
 from emu.wire import HEADER, RECORD
 from fuzz.alter import altered, altered_vm
 from fuzz.mutate import MAX_SIZE, MAX_STEPS, Mutator, Weights, split

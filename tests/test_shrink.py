@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from emu import text
 from emu.access import ACCESS_FACTS, Direction
-from emu.case import Case, CreateGmem, Fail, Guest, MemoryLimit, Run, SetMemslot, Step, VmConfig
+from emu.case import Case, CreateGmem, Guest, MemoryLimit, Run, SetMemslot, Step, VmConfig
+from emu.injection import Fail
 from fuzz.shrink import shrink, sort_key
 from fuzz.simpler import complexity, simpler
 from tests.strategies import CASES, STEPS, VMS

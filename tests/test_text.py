@@ -8,21 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu import text, verbs, words
-from emu.abi import U64, Errno
+from emu.abi import PAGE_SIZE, U64, Errno
 from emu.access import Access
 from emu.case import (
     Age,
     Allocate,
     Case,
-    CpuExit,
     CreateGmem,
     CreateMem,
-    Fail,
-    ForceAbort,
-    ForceExit,
+    GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -33,15 +35,18 @@ from emu.case import (
     Ref,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
-    Site,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
     VcpuState,
     VmConfig,
 )
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 from tests.strategies import CASES, STEPS_BY_TYPE
 
 EXAMPLES: Final = settings(max_examples=300, deadline=None)
@@ -113,6 +118,17 @@ STEPS: Final[list[tuple[str, Step]]] = [
     (f"run {' '.join(RUN_FLAGS)}", Run(1023)),
     ("skip", Skip()),
     ("mmio-data 0x1122", MmioData(0x1122)),
+    ("userfault mem0+0x0 size=0x1000 missing", Userfault(Ref(0, 0), 0x1000, UserfaultMode.MISSING)),
+    ("dirty-log slot5", GetDirtyLog(5)),
+    ("memlock-limit off", MemlockLimit(False)),
+    ("vcpu 3", SelectVcpu(3)),
+    ("at map", At(Point.MAP)),
+    ("l1-map 0x10000 slot0+0x10", L1Map(0x1_0000, 0, 0x10, 0, False)),
+    ("l1-map 0x0 0x10 flags=read,write,execute block", L1Map(0, None, 0x10, 7, True)),
+    ("l1-table 3 slot0-0x8", L1Table(3, 0, U64 - 7)),
+    ("l1-table 1 0x10", L1Table(1, None, 0x10)),
+    ("l1-vtcr illegal", L1Vtcr(False)),
+    ("l2 read64 0x10000", GuestL2(Access.READ64, 0x1_0000)),
 ]
 
 VMS: Final = [
@@ -123,8 +139,11 @@ VMS: Final = [
     ("vm cold\n", VmConfig(cold=True)),
     ("vm vcpu=unfinalized\n", VmConfig(vcpu=VcpuState.UNFINALIZED)),
     (
-        "vm ipa-bits=32\nvm nisv-to-user\nvm sea-to-user\nvm cold\nvm vcpu=uninitialized\n",
-        VmConfig(32, True, True, True, VcpuState.UNINITIALIZED),
+        (
+            "vm ipa-bits=32\nvm nisv-to-user\nvm sea-to-user\nvm page-size=16k\nvm nested\n"
+            "vm protected\nvm mte\nvm coherent\nvm cold\nvm vcpu=uninitialized\n"
+        ),
+        VmConfig(32, True, True, True, VcpuState.UNINITIALIZED, 0x4000, True, True, True, True),
     ),
 ]
 
@@ -152,13 +171,18 @@ ALTERNATIVES: Final = [
 
 VERBS: Final = (
     "create, memslot, punch, allocate, release, poison, munmap, mprotect, truncate, age, "
-    "memory-limit, ioeventfd, fail, force-exit, force-abort, guest, run, skip, mmio-data"
+    "memory-limit, ioeventfd, fail, force-exit, force-abort, guest, run, skip, mmio-data, "
+    "userfault, dirty-log, memlock-limit, vcpu, at, l1-map, l1-table, l1-vtcr, l2"
 )
-FACTS: Final = "ipa-bits=, nisv-to-user, sea-to-user, cold, vcpu="
+FACTS: Final = (
+    "ipa-bits=, nisv-to-user, sea-to-user, page-size=, nested, protected, mte, coherent, cold, "
+    "vcpu="
+)
+KINDS: Final = "anon, file, shared, thp, hugetlb, device, pfnmap"
 SITES: Final = (
     "kvm_gmem_get_pfn, kvm_mmu_topup_memory_cache, kvm_pgtable_stage2_map, "
     "kvm_pgtable_stage2_relax_perms, __kvm_faultin_pfn, kvm_gmem_bind, "
-    "kvm_arch_vcpu_run_pid_change"
+    "kvm_arch_vcpu_run_pid_change, get_user_mapping_size, pin_user_pages"
 )
 U64_RANGE: Final = "a number (0xHEX or decimal) from 0 to 0xffffffffffffffff"
 HALF_RANGE: Final = "a number (0xHEX or decimal) from 0 to 0x8000000000000000"
@@ -175,7 +199,7 @@ REFUSED: Final = [
     ("x" * 40, f"1:1: found '{'x' * 40}', expected one of: {VERBS}"),
     ("x" * 50, f"1:1: found '{'x' * 40}...', expected one of: {VERBS}"),
     ("create foo size=0x0", "1:8: found 'foo', expected one of: gmemN, memN"),
-    ("create mem0 size=0x0 huge", "1:22: found 'huge', expected one of: anon, file"),
+    ("create mem0 size=0x0 huge", "1:22: found 'huge', expected one of: " + KINDS),
     ("create gmem0 size=0x0 flags=mmap,x", "1:34: found 'x', expected one of: mmap, init-shared"),
     ("create gmem0 size=0x0 flags=mmap,1", "1:34: found '1', expected one of: mmap, init-shared"),
     ("create gmem0 size=0x0 flags=", "1:29: found '', expected one of: mmap, init-shared"),
@@ -198,7 +222,7 @@ REFUSED: Final = [
     # what is missing
     ("vm", "1:3: found the end of the line, expected one of: " + FACTS),
     ("create gmem0", "1:13: found the end of the line, expected size=NUMBER"),
-    ("create mem0 size=0x0", "1:21: found the end of the line, expected one of: anon, file"),
+    ("create mem0 size=0x0", "1:21: found the end of the line, expected one of: " + KINDS),
     ("create gmem0 flags=mmap", "1:14: found 'flags=mmap', expected size=NUMBER"),
     ("memslot", "1:8: found the end of the line, expected the number of a slot"),
     ("memslot 0  # x", "1:10: found the end of the line, expected one of: delete, gpa=NUMBER"),
@@ -322,6 +346,11 @@ def _without(vm: VmConfig, line: str) -> VmConfig:
         vm.sea_to_user and "sea" not in line,
         vm.cold and "cold" not in line,
         VcpuState.READY if "vcpu" in line else vm.vcpu,
+        PAGE_SIZE if "page-size" in line else vm.page_size,
+        vm.nested and "nested" not in line,
+        vm.protected and "protected" not in line,
+        vm.mte and "mte" not in line,
+        vm.coherent and "coherent" not in line,
     )
 
 
@@ -388,4 +417,4 @@ def test_the_documentation_has_every_word_and_no_other_verb() -> None:
     said = set(re.findall(r"[\w-]+", page.replace("&#124;", " ")))
     assert {word for table in tables for word in table} <= said
     steps = page.partition("### Steps")[2].partition("| word |")[0]
-    assert set(re.findall(r"^\| `([a-z-]+)", steps, re.MULTILINE)) == set(verbs.READERS)
+    assert set(re.findall(r"^\| `([a-z0-9-]+)", steps, re.MULTILINE)) == set(verbs.READERS)

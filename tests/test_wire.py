@@ -12,10 +12,7 @@ from emu.abi import U64, Errno
 from emu.access import Access
 from emu.case import (
     Case,
-    CpuExit,
     CreateGmem,
-    Fail,
-    ForceAbort,
     Guest,
     IoEventFd,
     MmioData,
@@ -24,12 +21,12 @@ from emu.case import (
     ReleaseGmem,
     Run,
     SetMemslot,
-    Site,
     Skip,
     Step,
     VcpuState,
     VmConfig,
 )
+from emu.injection import CpuExit, Fail, ForceAbort, Site
 from tests.strategies import CASES, STEPS, STEPS_BY_TYPE
 
 EXAMPLES: Final = settings(max_examples=400, deadline=None)
@@ -79,6 +76,17 @@ RECORDS: Final = [
     ("force-abort fsc=0x10 fnv", record(18, 0x10, 2)),
     ("skip", record(19)),
     ("mmio-data 0x1122", record(20, 0, 0, 0, 0, 0x1122)),
+    ("userfault mem1+0x2 size=0x3 write-protect", record(21, 1, 1, 0, 0, 2, 3)),
+    ("dirty-log slot5", record(22, 0, 0, 0, 5)),
+    ("memlock-limit on", record(23, 1)),
+    ("vcpu 3", record(24, 3)),
+    ("at map", record(25, 4)),
+    ("l1-map 0x1 slot5+0x2 flags=read,execute block", record(26, 13, 1, 0, 5, 1, 2)),
+    ("l1-map 0x1 0x2", record(26, 0, 0, 0, 0, 1, 2)),
+    ("l1-table 3 slot5+0x2", record(27, 2, 1, 0, 5, 2)),
+    ("l1-table 1 0x2", record(27, 0, 0, 0, 0, 2)),
+    ("l1-vtcr legal", record(28, 1)),
+    ("l2 write64 0x2", record(29, 18, 0, 0, 0, 2)),
 ]
 
 HEADERS: Final = [
@@ -86,6 +94,12 @@ HEADERS: Final = [
     (VmConfig(32, nisv_to_user=True), bytes((1, 1, 1, 0))),
     (VmConfig(36, sea_to_user=True), bytes((1, 2, 2, 0))),
     (VmConfig(42, cold=True), bytes((1, 3, 4, 0))),
+    (VmConfig(nested=True), bytes((1, 0, 8, 0))),
+    (VmConfig(protected=True), bytes((1, 0, 16, 0))),
+    (VmConfig(mte=True), bytes((1, 0, 32, 0))),
+    (VmConfig(coherent=True), bytes((1, 0, 64, 0))),
+    (VmConfig(page_size=0x4000), bytes((1, 4, 0, 0))),
+    (VmConfig(42, page_size=0x1_0000), bytes((1, 11, 0, 0))),
     (VmConfig(vcpu=VcpuState.UNINITIALIZED), bytes((1, 0, 0, 1))),
     (VmConfig(vcpu=VcpuState.UNFINALIZED), bytes((1, 0, 0, 2))),
 ]
@@ -96,11 +110,12 @@ ACCESSES: Final = """
     read-pre-index read-post-index read-pair read-exclusive read-simd read-simd-multiple
     write8 write16 write32 write64 write-release write-pre-index write-post-index write-pair
     write-exclusive write-simd write-simd-multiple cas casp swp ldadd stadd dc-zva dc-cvac dc-civac
-    ic-ivau prefetch fetch walk at-walk
+    ic-ivau prefetch fetch walk at-walk walk-af vncr-read vncr-write
 """
 SITES: Final = """
     kvm_gmem_get_pfn kvm_mmu_topup_memory_cache kvm_pgtable_stage2_map
     kvm_pgtable_stage2_relax_perms __kvm_faultin_pfn kvm_gmem_bind kvm_arch_vcpu_run_pid_change
+    get_user_mapping_size pin_user_pages
 """
 ERRNOS: Final = """
     EPERM ENOENT EINTR EIO E2BIG ENOEXEC EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
@@ -110,17 +125,17 @@ CPU_EXITS: Final = ["irq", "serror", "illegal-return", "hyp-gone", "unknown"]
 
 # Bytes that encode() does not make, and the step that they stand for all the same.
 REDUCED: Final = [
-    (record(21), "run"),
-    (record(255, 9, 9, 9, 9, 9, 10, 11), "create gmem1 size=0x9 flags=0xa"),
+    (record(30), "run"),
+    (record(255, 1, 1, 9, 9, 9, 10, 11), "ioeventfd gpa=0x9 size=2"),
     (record(0, 255, 255, 255, 0xFFFF_FC08, 1, 1, 1), "run signal"),
-    (record(1, 39 + 3, 0xFE, 0, 7, 8), "guest read64 0x8"),
+    (record(1, 42 + 3, 0xFE, 0, 7, 8), "guest read64 0x8"),
     (record(1, 3, 0xFF, 0, 7, 8), "guest read64 slot7+0x8"),
     (record(2, 0x77, 1, 0, 0, 0, 0, 5), "memslot 0 gpa=0x0 size=0x0 flags=log-dirty"),
-    (record(4, 0, 3), "create mem0 size=0x0 file"),
+    (record(4, 0, 8), "create mem0 size=0x0 file"),
     (record(11, 0, 5), "mprotect mem0+0x0 size=0x0 read-write"),
     (record(14, 2), "memory-limit off"),
     (record(15, 6), "ioeventfd gpa=0x0 size=4"),
-    (record(16, 8, 21, 255), "fail kvm_mmu_topup_memory_cache ENOENT"),
+    (record(16, 10, 21, 255), "fail kvm_mmu_topup_memory_cache ENOENT"),
     (record(17, 7), "force-exit illegal-return"),
     (record(18, 0x50, 0xF1), "force-abort fsc=0x10 hpfar-invalid"),
 ]
@@ -131,14 +146,14 @@ REFUSED: Final = [
     (b"\x01\0", "byte 2: truncated header, 2 of 4 bytes"),
     (b"\x02", "byte 0: wrong version 0x02, expected 0x01"),
     (b"\x02" + SKIP[1:], "byte 0: wrong version 0x02, expected 0x01"),
-    (b"\x01\x04\0\0", "byte 1: non-canonical field in the header, 0x04"),
-    (b"\x01\0\x08\0", "byte 2: non-canonical field in the header, 0x08"),
+    (b"\x01\x0c\0\0", "byte 1: non-canonical field in the header, 0x0c"),
+    (b"\x01\0\x80\0", "byte 2: non-canonical field in the header, 0x80"),
     (b"\x01\0\0\x03", "byte 3: non-canonical field in the header, 0x03"),
     (SKIP + b"\0", "byte 36: truncated record, 1 of 32 bytes"),
     (SKIP[:-1], "byte 4: truncated record, 31 of 32 bytes"),
-    (SKIP + record(21), "byte 36: unknown operation 0x15, expected at most 0x14"),
+    (SKIP + record(30), "byte 36: unknown operation 0x1e, expected at most 0x1d"),
     (SKIP + record(19, 0, 0, 1), "byte 39: non-canonical field in record 2, 0x01"),
-    (SKIP + record(1, 39), "byte 37: non-canonical field in record 2, 0x27"),
+    (SKIP + record(1, 42), "byte 37: non-canonical field in record 2, 0x2a"),
     (SKIP + record(2, 0, 0, 0, 0, 0, 0, 1 << 56), "byte 67: non-canonical field in record 2, 0x01"),
     (NO_VM + record(19) * 257, "byte 8196: too many records, expected at most 256"),
     (NO_VM + record(19) * 256 + b"\0", "byte 8196: too many records, expected at most 256"),
@@ -175,7 +190,7 @@ def test_each_step_has_its_record(line: str, data: bytes) -> None:
 
 
 def test_the_table_of_records_has_every_operation_and_every_step() -> None:
-    assert {data[0] for _, data in RECORDS} == set(range(21))
+    assert {data[0] for _, data in RECORDS} == set(range(30))
     assert {type(wire.decode_record(data)) for _, data in RECORDS} == set(STEPS_BY_TYPE)
 
 
@@ -240,7 +255,7 @@ def test_a_header_is_padded_and_reduced() -> None:
     assert wire.decode(b"") == Case(VmConfig(), ())
     assert wire.decode(b"\x07\x01") == Case(VmConfig(32), ())
     unfinalized = VmConfig(32, True, True, True, VcpuState.UNFINALIZED)
-    assert wire.decode(bytes((0, 5, 0xFF, 5))) == Case(unfinalized, ())
+    assert wire.decode(bytes((0, 13, 0x87, 5))) == Case(unfinalized, ())
 
 
 def test_what_is_too_short_or_too_much_is_cut() -> None:
@@ -315,7 +330,7 @@ def test_equal_records_are_decoded_once_and_what_is_kept_of_them_is_bounded() ->
 
 def test_the_documentation_has_the_number_of_every_operation() -> None:
     page = (Path(__file__).parent.parent / "docs" / "case-format.md").read_text()
-    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)", page.partition("### Records")[2], re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| `([a-z0-9-]+)", page.partition("### Records")[2], re.MULTILINE)
     records = {data[0]: line.split()[0] for line, data in RECORDS}
     assert {int(number): verb for number, verb in rows} == records
     assert len(rows) == len(records)

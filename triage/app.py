@@ -11,6 +11,7 @@ from triage.commands.doctor import doctor
 from triage.commands.findings import list_findings, show_finding
 from triage.commands.fuzz import fuzz
 from triage.commands.kernels import kernels
+from triage.commands.live import boot, fetch_parts, list_parts
 from triage.commands.run import run
 
 _STATUSES: Final = (
@@ -27,6 +28,7 @@ app: Final = typer.Typer(
 )
 _triage: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 _corpus: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_live: Final = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 
 def _tell_version(asked: bool) -> None:
@@ -62,5 +64,9 @@ _triage.command("show", epilog=_STATUSES)(show_finding)
 app.add_typer(_corpus, name="corpus", help="The cases with known outcomes.")
 _corpus.command("check", epilog=_STATUSES)(check_corpus)
 _corpus.command("bless", epilog=_STATUSES)(bless_corpus)
+app.add_typer(_live, name="live", help="Real arm64 kernels in QEMU.")
+_live.command("fetch", epilog=_STATUSES)(fetch_parts)
+_live.command("list", epilog=_STATUSES)(list_parts)
+_live.command("boot", epilog=_STATUSES)(boot)
 app.command(epilog=_STATUSES)(bench)
 app.command(epilog=_STATUSES)(doctor)

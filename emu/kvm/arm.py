@@ -3,7 +3,8 @@
 from typing import Final
 
 from emu.abi import Errno, ExitReason
-from emu.case import RunFlag, Site, VcpuState
+from emu.case import RunFlag, VcpuState
+from emu.injection import Site
 from emu.kvm.handle_exit import HandleExit
 from emu.kvm.state import Vcpu
 

@@ -5,7 +5,7 @@ part. Folios are pages here; they are charged to the VMM's cgroup when first ask
 """
 
 from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno, GmemFlag
-from emu.case import Site
+from emu.injection import Site
 from emu.kvm.inject_fault import InjectFault
 from emu.kvm.state import Gmem, Kvm, MemorySlot
 

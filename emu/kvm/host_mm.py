@@ -8,7 +8,8 @@ from typing import Final
 
 from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno
 from emu.arena import ZERO_PFN
-from emu.case import MemKind, Protection, Site
+from emu.case import MemKind, Protection
+from emu.injection import Site
 from emu.kvm.guest_memfd import GuestMemfd
 from emu.kvm.state import (
     USER_STRIDE_SHIFT,

@@ -4,7 +4,7 @@ The tables themselves are real descriptors that the emulated CPU walks (``emu.st
 """
 
 from emu.abi import Errno
-from emu.case import Site
+from emu.injection import Site
 from emu.kvm.kvm_host import KvmHost
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.stage2 import Prot

@@ -9,8 +9,9 @@ from typing import Final
 
 from emu.abi import MemFlag
 from emu.arena import Arena
-from emu.case import MemKind, Protection, Site, VmConfig
+from emu.case import MemKind, Protection, VmConfig
 from emu.guest import Fault, GuestContext
+from emu.injection import Site
 from emu.stage2 import Stage2
 
 # The host's own limit (facts of its CPU). Above the largest IPA size a case can ask for is nothing

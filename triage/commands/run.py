@@ -6,13 +6,16 @@ import msgspec
 import typer
 
 from emu.model import Model
-from triage.case_input import read_case
+from triage.case_input import CaseInput, read_case
 from triage.commands.options import Json, Kernels, ReadingName
-from triage.ending import Status
+from triage.ending import Status, UserError
 from triage.explain import explain
 from triage.explained import explained, overview
 from triage.explanation import Explanation
 from triage.inputs import kernel_names, reading
+from triage.observation import Observation, live_machine, observe
+from triage.observed import observed
+from triage.replay import CORPUS_READING
 from triage.screen import show, show_json
 
 Files = Annotated[
@@ -23,16 +26,29 @@ Trace = Annotated[
 ]
 
 
+Live = Annotated[
+    str | None,
+    typer.Option("--live", metavar="IMAGE", help="On a real kernel: an image, or host."),
+]
+
+
 class Explanations(msgspec.Struct, frozen=True):
     """What ``--json`` prints."""
 
     cases: tuple[Explanation, ...]
 
 
+class Observations(msgspec.Struct, frozen=True):
+    """What ``--live`` and ``--json`` print."""
+
+    cases: tuple[Observation, ...]
+
+
 def run(
     files: Files,
     kernel: Kernels = None,
     reading_name: ReadingName = "strict",
+    live: Live = None,
     trace: Trace = False,
     json: Json = False,
 ) -> Status:
@@ -41,12 +57,17 @@ def run(
     For each: the steps before it, the memslots, the guest's access and its aborts, the kernel
     functions passed, what KVM_RUN handed back, and what each clause of the contract says of it.
     What a .case file expects of the kernel is compared. Exit status 1 where a clause is broken or
-    an expectation differs.
+    an expectation differs. With --live a real kernel runs them, and its outcomes are shown; exit
+    status 3 where a case is one that it cannot play.
 
     Example: gff run FILE.case --kernel v7.3 --kernel clean
     """
     kernels, asked = kernel_names(kernel), reading(reading_name)
     cases = [read_case(name) for name in files]
+    if live is not None:
+        if kernel or trace or asked is not CORPUS_READING:
+            raise UserError("--live goes without --kernel, --trace and another reading")
+        return _observe(cases, live, json=json)
     model = Model()
     told = tuple(explain(case, name, asked, model) for case in cases for name in kernels)
     if json:
@@ -58,3 +79,16 @@ def run(
             show("", overview(told))
     bad = any(explanation.broken or explanation.differences for explanation in told)
     return Status.FINDINGS if bad else Status.CLEAN
+
+
+def _observe(cases: list[CaseInput], image: str, *, json: bool) -> Status:
+    with live_machine(image) as machine:
+        seen = tuple(observe(machine, image, case) for case in cases)
+    if json:
+        show_json(Observations(seen))
+    else:
+        for number, observation in enumerate(seen):
+            show(*([""] if number else []), observed(observation))
+    if any(each.broken or each.differences for each in seen):
+        return Status.FINDINGS
+    return Status.MISSING if any(each.unsupported for each in seen) else Status.CLEAN
