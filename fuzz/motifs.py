@@ -5,6 +5,7 @@ would have to find each sequence step by step, with nothing to guide them in bet
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -14,6 +15,7 @@ from emu.case import (
     Age,
     CreateGmem,
     CreateMem,
+    GetDirtyLog,
     Guest,
     IoEventFd,
     MemKind,
@@ -27,13 +29,16 @@ from emu.case import (
     ReleaseGmem,
     Run,
     RunFlag,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
     Truncate,
     Unmap,
+    Userfault,
+    UserfaultMode,
 )
-from emu.injection import ForceAbort
+from emu.injection import At, ForceAbort
 from fuzz import fresh
 from fuzz.fresh import BASES, DEVICE, PROTECTIONS, USABLE, WHOLE, chance, one_of
 
@@ -69,7 +74,7 @@ def gmem_slot(rng: Random, number: int) -> Motif:
 def mem_slot(rng: Random, number: int) -> Motif:
     """Memory of the VMM and its slot, which fits."""
     size = one_of(rng, fresh.SIZES)
-    kind = one_of(rng, (MemKind.ANONYMOUS, MemKind.ANONYMOUS, MemKind.FILE))
+    kind = one_of(rng, tuple(MemKind) if chance(rng, 6) else OWN_KINDS)
     flags = one_of(rng, (0, 0, 0, int(MemFlag.LOG_DIRTY_PAGES), int(MemFlag.READONLY)))
     memslot = SetMemslot(number, BASES[number], size, flags, Ref(number, 0), None)
     return CreateMem(number, size, kind), memslot
@@ -168,6 +173,51 @@ def moved(rng: Random, number: int) -> Motif:
     return _access(rng, number), RUN, gone, _access(rng, number), RUN
 
 
+def logged(rng: Random, number: int) -> Motif:
+    """A slot with dirty logging, what the guest does there, and the log."""
+    flags = int(MemFlag.LOG_DIRTY_PAGES)
+    size = one_of(rng, fresh.SIZES)
+    memslot = SetMemslot(number, BASES[number], size, flags, Ref(number, 0), None)
+    layout = (CreateMem(number, size, one_of(rng, OWN_KINDS)), memslot)
+    return *layout, *walk_over(rng, number), GetDirtyLog(number), *touch(rng, number)
+
+
+def userfaulted(rng: Random, number: int) -> Motif:
+    """Memory whose faults the VMM wants to hear of."""
+    layout = mem_slot(rng, number)
+    register = Userfault(Ref(number, 0), WHOLE, one_of(rng, tuple(UserfaultMode)))
+    return *layout, register, *walk_over(rng, number)
+
+
+def huge(rng: Random, number: int) -> Motif:
+    """A slot that holds a block of 2 MiB, and accesses on both sides of its end."""
+    base, size = (number + 2) << 30, one_of(rng, (2, 4)) << 20
+    kind = one_of(rng, (MemKind.THP, MemKind.THP, MemKind.HUGETLB, MemKind.ANONYMOUS))
+    slot = SetMemslot(number, base, size, 0, Ref(number, one_of(rng, (0, 0, 0, 0x1000))), None)
+    logged = replace(slot, flags=int(MemFlag.LOG_DIRTY_PAGES))
+    use = Guest(one_of(rng, fresh.ACCESSES), number, one_of(rng, (0, 0x1000, 0x1F_FFF8, 0x20_0000)))
+    again = (logged, use, RUN) if chance(rng, 2) else (touch(rng, number))
+    return CreateMem(number, size + 0x20_0000, kind), slot, use, RUN, *again
+
+
+def raced(rng: Random, number: int) -> Motif:
+    """Something happens to the memory while KVM looks after the guest's fault."""
+    gone = SetMemslot(number, 0, 0, 0, None, None)
+    event = gone if chance(rng, 4) else one_of(rng, DISTURBANCES)(rng, number)
+    return At(one_of(rng, fresh.POINTS)), event, *touch(rng, number)
+
+
+def together(rng: Random, number: int) -> Motif:
+    """Two vCPUs in the same memory, one perhaps in the midst of the other's fault."""
+    mine, other = touch(rng, number), touch(rng, number)
+    if chance(rng, 2):
+        return *mine, SelectVcpu(1), *other, SelectVcpu(0), RUN
+    inside = (SelectVcpu(1), other[0], SelectVcpu(0), At(one_of(rng, fresh.POINTS)), SelectVcpu(1))
+    return *inside, RUN, SelectVcpu(0), *mine
+
+
+OWN_KINDS: Final = (MemKind.ANONYMOUS, MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED, MemKind.THP)
+
 DISTURBANCES: Final[tuple[Callable[[Random, int], Step], ...]] = (
     lambda _rng, number: ReleaseGmem(number),
     lambda _rng, number: ReleaseGmem(number),
@@ -199,6 +249,11 @@ MOTIFS: Final[tuple[tuple[int, MakeMotif], ...]] = (
     (1, two_causes),
     (1, forced),
     (1, moved),
+    (1, logged),
+    (1, userfaulted),
+    (1, huge),
+    (2, raced),
+    (1, together),
 )
 _TABLE: Final = tuple(make for weight, make in MOTIFS for _ in range(weight))
 _AFTER_LAYOUT: Final = tuple(make for make in _TABLE if make not in (gmem_slot, mem_slot))

@@ -12,11 +12,13 @@ from typing import Final
 from emu import wire
 from emu.case import Case, VmConfig
 from emu.wire import HEADER, RECORD
+from fuzz import worlds
 from fuzz.alter import altered_vm
 from fuzz.fresh import chance, one_of
 from fuzz.operators import (
     OPERATORS,
     Operator,
+    Pool,
     Records,
     Source,
     delete_range,
@@ -29,6 +31,7 @@ MAX_SIZE: Final = HEADER + MAX_STEPS * RECORD
 ROOMY: Final = 9  # steps; above that a case gets shorter, again and again with this chance:
 SHORTENED: Final = 0.75
 OTHER_VM: Final = 1 / 40
+OTHER_WORLD: Final = 1 / 40
 CHANGES: Final = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 ATTEMPTS: Final = 16
 _SPLITTERS: Final = tuple(Struct(f"{RECORD}s" * count) for count in range(MAX_STEPS + 1))
@@ -61,12 +64,18 @@ class Mutator:
         self.incidents = 0
         self._rng = rng
         self._source = Source(rng)
-        self._operators = _table(weights or Weights())
+        self._worlds = Pool(lambda rng: wire.encode(Case(*worlds.generated(rng))))
+        weights = weights or Weights()
+        self._operators = _table(weights)
+        # To start over in another VM is to start over.
+        self._elsewhere = OTHER_WORLD if weights.start_over else 0
 
     def mutate(self, data: bytes) -> bytes:
         """Another case, a few changes away."""
-        header, records = split(data)
         rng = self._rng
+        if rng.random() < self._elsewhere:
+            return self._worlds.draw(rng)
+        header, records = split(data)
         if rng.random() < OTHER_VM:
             header = _altered_header(header, rng)
         if records:

@@ -6,7 +6,7 @@ which cost a tenth of making them. Every choice comes from the ``Random`` of the
 
 from collections.abc import Callable
 from random import Random
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from emu.case import Guest, Run, SetMemslot, Step
 from emu.injection import Fail, ForceAbort, ForceExit
@@ -24,24 +24,25 @@ _PLAIN_RUN: Final = encode_step(Run(0))
 Records = list[bytes]
 Operator = Callable[[Records, "Source"], bool]
 StepKind = TypeVar("StepKind", bound=Step)
+Entry = TypeVar("Entry")
 
 
-class Pool:
-    """Ready-made records of one generator, which is much slower than a draw.
+class Pool(Generic[Entry]):
+    """Ready-made results of one generator, which is much slower than a draw.
 
     Now and then a draw puts a new entry in the place of the old one.
     """
 
-    def __init__(self, make: Callable[[Random], tuple[Step, ...]]) -> None:
+    def __init__(self, make: Callable[[Random], Entry]) -> None:
         self._make = make
-        self._entries: list[tuple[bytes, ...] | None] = [None] * POOL_SIZE
+        self._entries: list[Entry | None] = [None] * POOL_SIZE
 
-    def draw(self, rng: Random) -> tuple[bytes, ...]:
-        """The records of one of the generator's results."""
+    def draw(self, rng: Random) -> Entry:
+        """One of the generator's results."""
         at = int(rng.random() * POOL_SIZE)
         entry = self._entries[at]
         if entry is None or rng.random() < RENEWED:
-            entry = self._entries[at] = tuple(map(encode_step, self._make(rng)))
+            entry = self._entries[at] = self._make(rng)
         return entry
 
 
@@ -52,15 +53,15 @@ class Source:
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.steps = Pool(lambda rng: (fresh_step(rng),))
-        self.motifs = Pool(motif)
-        self.cases = Pool(generated)
+        self.steps = Pool(lambda rng: encode_step(fresh_step(rng)))
+        self.motifs = Pool(lambda rng: tuple(map(encode_step, motif(rng))))
+        self.cases = Pool(lambda rng: tuple(map(encode_step, generated(rng))))
 
 
 def insert_step(records: Records, source: Source) -> bool:
     """A fresh step anywhere."""
     at = _gap(records, source.rng)
-    records[at:at] = source.steps.draw(source.rng)
+    records.insert(at, source.steps.draw(source.rng))
     return True
 
 
