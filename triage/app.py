@@ -12,6 +12,7 @@ from triage.commands.findings import list_findings, show_finding
 from triage.commands.fuzz import fuzz
 from triage.commands.kernels import kernels
 from triage.commands.live import boot, fetch_parts, list_parts
+from triage.commands.matrix import show_matrix
 from triage.commands.run import run
 
 _STATUSES: Final = (
@@ -58,6 +59,7 @@ def _gff(version: _Version = False) -> None:
 app.command(epilog=_STATUSES)(fuzz)
 app.command(epilog=_STATUSES)(run)
 app.command(epilog=_STATUSES)(kernels)
+app.command("matrix", epilog=_STATUSES)(show_matrix)
 app.add_typer(_triage, name="triage", help="The findings of a campaign.")
 _triage.command("list", epilog=_STATUSES)(list_findings)
 _triage.command("show", epilog=_STATUSES)(show_finding)
