@@ -1,0 +1,111 @@
+"""A box: a QEMU that runs a kernel with the executor as its first process.
+
+It is killed when the thread that started it ends. Nothing of it has a name in the file system, so
+nothing of it is left, whatever is killed.
+"""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Final, Self
+
+from emu.live.console import Console
+from emu.live.frames import FrameError, Unframer, framed
+from emu.live.images import Image
+from emu.live.saved import Saved, ended, last_words
+from emu.live.trouble import BoxError
+
+_TAKEN: Final = 1 << 16
+_PROBE: Final = bytes(8)  # a frame of no kind: the executor says that it does not know it
+
+
+class Box:
+    """One machine, resumed. ``channel`` is its port; a new one after every restart."""
+
+    channel: socket.socket
+    _process: subprocess.Popen[bytes]
+
+    def __init__(self, saved: Saved, *, owns: bool = False) -> None:
+        """``owns``: what it was resumed from is closed with it."""
+        self.saved: Final = saved
+        self.console: Final = Console()
+        self.restarts = 0
+        self._owns = owns
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed by close
+        self._resume()
+
+    @property
+    def hello(self) -> bytes:
+        """What the executor said when it was ready."""
+        return self.saved.hello
+
+    @property
+    def alive(self) -> bool:
+        """Whether its QEMU runs; what the guest does is another question."""
+        return self._process.poll() is None
+
+    def restart(self) -> None:
+        """Start anew from the saved state, whatever it is doing; what it was asked is lost."""
+        self._end()
+        self.console.cut()
+        self.restarts += 1
+        self._resume()
+
+    def probe(self, limit: float) -> float:
+        """The seconds until the executor answers. Only when it was asked nothing else."""
+        start = time.monotonic()
+        unframer = Unframer()
+        self.channel.settimeout(limit)
+        try:
+            self.channel.sendall(framed(_PROBE))
+            while content := self.channel.recv(_TAKEN):
+                if unframer.feed(content):
+                    return time.monotonic() - start
+        except TimeoutError:
+            raise BoxError(f"the executor did not answer within {limit:g} s") from None
+        except (OSError, FrameError) as error:
+            raise BoxError(str(error)) from None
+        finally:
+            self.channel.settimeout(None)
+        raise BoxError(f"the machine ended{self.death()}")
+
+    def death(self) -> str:
+        """What QEMU had to say, to be put behind a message."""
+        said = last_words(self._errors)
+        return f": {said}" if said else ""
+
+    def close(self) -> None:
+        """Kill it."""
+        self._end()
+        self.console.close()
+        self._errors.close()
+        if self._owns:
+            self.saved.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _resume(self) -> None:
+        self.channel, qemus = socket.socketpair()
+        with qemus:
+            self._process = self.saved.resume(qemus, self.console, self._errors)
+
+    def _end(self) -> None:
+        ended(self._process)
+        self.channel.close()
+
+
+def start(image: Image, executor: Path, *, nested: bool = False) -> Box:
+    """A box of its own: booted, saved, and resumed."""
+    return Box(Saved(image, executor, nested=nested), owns=True)

@@ -1,0 +1,55 @@
+"""What the CPU of a live machine does otherwise than the architecture says, found out by cases.
+
+An emulated CPU does nothing for cache maintenance, and some look too late at the alignment. No
+kernel can make up for it, so such accesses are kept from this machine.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from emu.access import ACCESS_FACTS, Access, Direction
+from emu.case import Case, CreateMem, Guest, MemKind, Ref, Run, SetMemslot, Step, Unmap, VmConfig
+from emu.live.unsupported import PLAYED
+from emu.outcome import Outcomes
+
+_SIZE: Final = 0x1000
+_BASE: Final = 0x4000_0000
+_NOWHERE: Final = 0x5000_0000  # no slot is there
+
+_MAINTENANCE: Final = tuple(
+    access for access in Access if ACCESS_FACTS[access].direction is Direction.MAINTENANCE
+)
+_ALIGNED: Final = tuple(
+    access for access in Access if access in PLAYED and ACCESS_FACTS[access].aligned > 1
+)
+_MEMORY: Final[tuple[Step, ...]] = (
+    CreateMem(0, _SIZE, MemKind.ANONYMOUS),
+    SetMemslot(0, _BASE, _SIZE, 0, Ref(0, 0), None),
+)
+_PC_ALIGNMENT: Final = 0x22
+_EC_SHIFT: Final = 26
+
+Play = Callable[[Case], Outcomes]
+
+
+def inert(play: Play) -> frozenset[Access]:
+    """The cache maintenance that does not abort where the page is gone."""
+    return frozenset(access for access in _MAINTENANCE if not _aborts(play, access))
+
+
+def _aborts(play: Play, access: Access) -> bool:
+    steps = (*_MEMORY, Unmap(Ref(0, 0), _SIZE), Guest(access, None, _BASE), Run(0))
+    return play(Case(VmConfig(), steps)).runs[0].ret < 0
+
+
+def lax(play: Play) -> frozenset[Access]:
+    """The accesses that may be misaligned, where the CPU of the cases raises an exception."""
+    return frozenset(access for access in _ALIGNED if not _raises(play, access))
+
+
+def _raises(play: Play, access: Access) -> bool:
+    # A misaligned fetch is looked for where an abort must not come first.
+    address = (_NOWHERE if access is Access.FETCH else _BASE) + 1
+    exceptions = play(Case(VmConfig(), (*_MEMORY, Guest(access, None, address), Run(0))))
+    raised = [esr >> _EC_SHIFT for _, esr in exceptions.runs[0].exceptions]
+    return raised == [_PC_ALIGNMENT] if access is Access.FETCH else len(raised) == 1

@@ -1,0 +1,95 @@
+"""What the commands of ``gff live`` show: parts fetched, parts listed, a boot."""
+
+import msgspec
+from rich.console import RenderableType
+
+from emu.live.images import Record
+from triage.screen import printable
+from triage.tables import Table, columns, rows
+
+
+class FetchedView(msgspec.Struct, frozen=True):
+    """A part, where it is, what was downloaded for it, and what is to be said of its choice."""
+
+    part: Record
+    folder: str
+    mirror: str
+    downloaded: int
+    remark: str
+
+
+class FetchedViews(msgspec.Struct, frozen=True):
+    """What ``fetch --json`` prints."""
+
+    seconds: float
+    parts: tuple[FetchedView, ...]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What ``list --json`` prints: what is in the cache, and the names that can be fetched."""
+
+    cache: str
+    kernels: tuple[Record, ...]
+    qemus: tuple[Record, ...]
+    known: tuple[str, ...]
+
+    @property
+    def absent(self) -> list[str]:
+        """The known names that are not in the cache."""
+        here = {each.name for each in (*self.kernels, *self.qemus)}
+        return [name for name in self.known if name not in here]
+
+
+class Booted(msgspec.Struct, frozen=True):
+    """What ``boot --json`` prints.
+
+    ``complaints`` are the lines of the console in which the kernel complained, ``told`` is what
+    the executor said of its host.
+    """
+
+    image: str
+    kernel: str
+    page_size: int
+    qemu: str
+    nested: bool
+    boot_seconds: float
+    save_seconds: float
+    resume_seconds: float
+    state_bytes: int
+    told: tuple[str, ...]
+    complaints: tuple[str, ...]
+
+
+def fetched_rows(found: tuple[FetchedView, ...]) -> Table:
+    """The parts below one another."""
+    table = columns("part", "version", "suite", "bytes", "remark", wide="remark", right=("bytes",))
+    for each in found:
+        part = each.part
+        size = f"{each.downloaded:,}" if each.downloaded else "-"
+        table.add_row(part.name, part.package_version, part.suite, size, each.remark or "pinned")
+    return table
+
+
+def listed_rows(listing: Listing) -> Table:
+    """What is in the cache."""
+    table = columns("part", "version", "pages", "suite", "pinned", right=("pages",))
+    for part in (*listing.kernels, *listing.qemus):
+        pages = f"{part.page_size >> 10}K" if part.page_size else ""
+        pinned = "yes" if part.pinned else "no"
+        table.add_row(part.name, part.package_version, pages, part.suite, pinned)
+    return table
+
+
+def booted_rows(booted: Booted) -> RenderableType:
+    """What a boot showed."""
+    return rows(
+        [
+            ("kernel", f"{booted.kernel}, {booted.page_size >> 10}K pages"),
+            ("qemu", booted.qemu + (", nested virtualisation" if booted.nested else "")),
+            ("boot", f"{booted.boot_seconds:.1f} s until the executor was ready"),
+            ("save", f"{booted.save_seconds:.2f} s, {booted.state_bytes >> 20} MiB"),
+            ("resume", f"{booted.resume_seconds:.2f} s until it answered"),
+            *(("told", printable(line)) for line in booted.told),
+            *(("console", printable(line)) for line in booted.complaints),
+        ]
+    )
