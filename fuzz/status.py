@@ -32,6 +32,7 @@ class Snapshot:
     restarts: int
     harness_crashes: int
     mutator_incidents: int
+    questions: int
     findings: tuple[Finding, ...]
 
     @property
@@ -71,6 +72,7 @@ def snapshot(
         restarts=restarts,
         harness_crashes=sum(status.harness_crashes for status in at_work),
         mutator_incidents=sum(status.mutator_incidents for status in at_work),
+        questions=sum(status.questions for status in at_work),
         findings=tuple(findings),
     )
 
@@ -101,6 +103,8 @@ def _troubles(now: Snapshot) -> Iterator[str]:
         yield _counted(now.restarts, "restart")
     if now.harness_crashes:
         yield _counted(now.harness_crashes, "harness crash", "es")
+    if now.questions:
+        yield _counted(now.questions, "question")
     if now.mutator_incidents:
         yield _counted(now.mutator_incidents, "mutator incident")
 
@@ -131,6 +135,7 @@ class SummaryLine(msgspec.Struct, frozen=True):
     cases_per_second: float
     workers: int
     kernels: tuple[str, ...]
+    questions: int
     findings: tuple[FindingLine, ...]
 
 
@@ -143,6 +148,7 @@ def as_json(summary: Summary) -> str:
         cases_per_second=round(now.cases_per_second, 1),
         workers=now.workers,
         kernels=summary.kernels,
+        questions=now.questions,
         findings=tuple(map(_finding_line, now.findings)),
     )
     return msgspec.json.encode(made).decode()

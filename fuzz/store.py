@@ -5,6 +5,7 @@
     findings/NAME.json     a finding; NAME.case beside it is its smallest case
     workers/N.json, N.log  what worker N last said of itself, and what it printed
     harness/               inputs on which we, not the kernel, went wrong, with their tracebacks
+    questions/             cases on which the model and ``fuzz.expect`` differ: one of them is wrong
 
 Several workers write at once: findings are read, merged and written under ``findings/.lock``.
 """
@@ -27,8 +28,10 @@ CORPUS: Final = "corpus"
 FINDINGS: Final = "findings"
 WORKERS: Final = "workers"
 HARNESS: Final = "harness"
+QUESTIONS: Final = "questions"
 HARNESS_LIMIT: Final = 100
-_FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS)
+QUESTIONS_LIMIT: Final = 100
+_FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS, QUESTIONS)
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -77,6 +80,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     mutator_incidents: int
     rss_mib: int
     finished: bool
+    questions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,21 @@ class Store:
             return False
         durable.write(self.harness / f"{name}.txt", traceback.encode())
         durable.write(path, data)
+        return True
+
+    # QUESTIONS
+
+    @property
+    def questions(self) -> Path:
+        """Where cases are kept on which model and expectation differ."""
+        return self.root / QUESTIONS
+
+    def record_question(self, name: str, content: str) -> bool:
+        """Keeps a case, once for each ``name``, up to a limit."""
+        path = self.questions / f"{name}.case"
+        if path.exists() or len(list(self.questions.glob("*.case"))) >= QUESTIONS_LIMIT:
+            return False
+        durable.write(path, content.encode())
         return True
 
 

@@ -4,22 +4,26 @@ It goes on after a finding: each is stored at once as it was found, then shrunk 
 An exception in here is our fault and never a finding: the input is kept apart, and it goes on.
 """
 
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from emu import wire
+from emu import text, wire
 from emu.case import Case
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
+from emu.outcome import Outcomes
 from fuzz.contract import Reading
+from fuzz.expect import questions
 from fuzz.feedback import Feedback
 from fuzz.judge import judge
 from fuzz.shrink import shrink, sort_key
 from fuzz.sighting import Observer, Sighting, sightings
 from fuzz.store import Store, StoreError
 
+ASK_EVERY: Final = 16  # cases: to ask costs as much as to judge several
 SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
 
@@ -36,6 +40,7 @@ class Target:
     ) -> None:
         self.cases = 0
         self.harness_crashes = 0
+        self.questions = 0
         self._store = store
         self._reading = reading
         self._feedback = feedback
@@ -45,6 +50,7 @@ class Target:
         self._sizes = {finding.name: finding.size for finding in store.findings()}
         self._uncounted: Counter[str] = Counter()
         self._crash_sites: set[str] = set()
+        self._asked: set[str] = set()
 
     def run(self, data: bytes) -> None:
         """One execution. Raises only OSError or StoreError, when something cannot be stored."""
@@ -58,6 +64,8 @@ class Target:
                 if breaches:
                     for sighting in sightings(name, case, outcomes, breaches):
                         self._see(sighting)
+                elif self.cases % ASK_EVERY == 0:
+                    self._ask(name, case, outcomes)
         except (OSError, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
@@ -68,6 +76,16 @@ class Target:
         for name, count in self._uncounted.items():
             self._store.count(name, count)
         self._uncounted.clear()
+
+    def _ask(self, kernel: str, case: Case, outcomes: Outcomes) -> None:
+        """Keeps a case in which the kernel does what was not expected, and breaks no clause."""
+        for question in questions(case, outcomes):
+            name = f"{kernel}--{_slug(question.reason)}"
+            if name not in self._asked:
+                self._asked.add(name)
+                head = f"# A question, not a finding: {kernel}, run {question.run + 1}.\n"
+                content = f"{head}# {question.reason}\n{text.dump(case)}"
+                self.questions += self._store.record_question(name, content)
 
     def _see(self, sighting: Sighting) -> None:
         """Counts, and stores what is new or smaller than before."""
@@ -103,3 +121,9 @@ class Target:
             self._crash_sites.add(place)
             lines = traceback.format_exception(error)
             self._store.record_harness_crash(place, data, "".join(lines))
+
+
+def _slug(reason: str) -> str:
+    """A question's reason without its numbers, as a part of a file's name."""
+    words = re.sub(r"0x[0-9a-f]+", "", reason).lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:80]

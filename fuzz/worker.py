@@ -138,6 +138,7 @@ class Worker:
             mutator_incidents=self.mutator.incidents,
             rss_mib=_resident_mib(),
             finished=finished,
+            questions=target.questions,
         )
         self._store.set_status(self._orders.index, status)
 

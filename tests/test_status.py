@@ -19,6 +19,7 @@ QUIET: Final = Snapshot(
     restarts=0,
     harness_crashes=0,
     mutator_incidents=0,
+    questions=0,
     findings=(),
 )
 NEW: Final = finding(after=0.4)
@@ -70,6 +71,7 @@ def status(*, cases: int, before: int, seconds: float) -> WorkerStatus:
         mutator_incidents=2,
         rss_mib=70,
         finished=False,
+        questions=1,
     )
 
 
@@ -87,6 +89,7 @@ def test_cases_are_of_all_runs_and_the_rate_is_of_this_one() -> None:
         restarts=5,
         harness_crashes=3,
         mutator_incidents=6,
+        questions=3,
         findings=(NEW,),
     )
 

@@ -160,5 +160,11 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
         where = printable(str(Path(campaign) / "harness"))
         crashed = counted(now.harness_crashes, "case")
         text.append(f"\ngff itself crashed on {crashed}: {where}", "bold yellow")
+    if now.questions:
+        where = printable(str(Path(campaign) / "questions"))
+        asked = counted(now.questions, "case")
+        text.append(
+            f"\nmodel and expectation differ on {asked}, a question to us: {where}", "yellow"
+        )
     words = [own_name(), "triage", "show", next(iter(ids(findings))), campaign] if findings else []
     return text.append(f"\nnext: {printable(shlex.join(words))}" if words else "", "not bold")

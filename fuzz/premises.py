@@ -1,0 +1,217 @@
+"""What a case has done to the host by some step: all that an expectation may rest on.
+
+Kept as the list of what happened to each object, in order; what is true of a page is found by going
+through that list. This is the slow and obvious way, and shares nothing with ``fuzz.scene`` or with
+the modelled kernel, against which it is held. A fact that the case does not settle is None.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from typing import Final
+
+from emu.abi import MemFlag
+from emu.case import (
+    Allocate,
+    CreateGmem,
+    CreateMem,
+    IoEventFd,
+    MemKind,
+    MemlockLimit,
+    MemoryLimit,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    Protection,
+    PunchHole,
+    ReleaseGmem,
+    SetMemslot,
+    Step,
+    Truncate,
+    Unmap,
+    Userfault,
+    VmConfig,
+)
+from emu.injection import At, Fail, ForceAbort, ForceExit
+
+
+@unique
+class Page(Enum):
+    """What stands in the way of an access to a page."""
+
+    FINE = "fine"  # nothing, if there is memory to be had
+    GONE = "gone"  # its file was released
+    POISONED = "poisoned"
+    DENIED = "denied"  # not mapped, not permitted, past the end of its file
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A memslot. ``file``: the history of its guest_memfd; ``mem``: the number of its memory."""
+
+    gpa: int
+    size: int
+    flags: int
+    mem: int | None
+    offset: int
+    file: "list[Step] | None"
+
+    @property
+    def readonly(self) -> bool:
+        """KVM_MEM_READONLY."""
+        return bool(self.flags & MemFlag.READONLY)
+
+    @property
+    def logged(self) -> bool:
+        """KVM_MEM_LOG_DIRTY_PAGES."""
+        return bool(self.flags & MemFlag.LOG_DIRTY_PAGES)
+
+
+# Memory whose pages come and go as the case says, one page at a time.
+_SIMPLE: Final = frozenset({MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED})
+
+
+@dataclass(slots=True)
+class Premises:
+    """Feed it every step in order, with whether it was refused.
+
+    ``unsettled``: something happened whose time or effect the case does not tell, so that nothing
+    can be expected any more.
+    """
+
+    vm: VmConfig
+    regions: dict[int, Region] = field(default_factory=dict)
+    limited: bool = False
+    unsettled: bool = False
+    doorbells: set[tuple[int, int]] = field(default_factory=set)
+    _mems: dict[int, list[Step]] = field(default_factory=dict)
+    _files: dict[int, list[Step]] = field(default_factory=dict)
+
+    def apply(self, step: Step, *, refused: bool) -> None:
+        """Take a step into account."""
+        match step:
+            case Fail() | ForceAbort() | ForceExit() | At() | Userfault() | MemlockLimit():
+                self.unsettled = True
+            case MemoryLimit(on):
+                self.limited = on
+            case IoEventFd(gpa, size) if not refused:
+                self.doorbells.add((gpa, size))
+            case SetMemslot():
+                self._region(step, refused=refused)
+            case CreateMem(index) if not refused:
+                self._mems[index] = [step]
+            case Unmap() | Protect() | PoisonMem():
+                # A refused one may have been done in part.
+                self.unsettled |= refused and step.mem.index in self._mems
+                self._mems.get(step.mem.index, []).append(step)
+            case Truncate(index) if not refused:
+                self._mems.get(index, []).append(step)
+            case _:
+                self._file_event(step, refused=refused)
+
+    def _file_event(self, step: Step, *, refused: bool) -> None:
+        match step:
+            case CreateGmem(index):
+                self._files.pop(index, [step]).append(ReleaseGmem(index))
+                if not refused:
+                    self._files[index] = [step]
+            case ReleaseGmem(index) if not refused:
+                self._files.pop(index).append(step)
+            case PunchHole() | Allocate() if not refused:
+                self._files[step.gmem.index].append(step)
+            case PoisonGmem(gmem):
+                self.unsettled |= refused and gmem.index in self._files
+                self._files.get(gmem.index, []).append(step)
+            case _:
+                pass
+
+    def _region(self, step: SetMemslot, *, refused: bool) -> None:
+        if refused:
+            return
+        if step.size == 0:
+            del self.regions[step.slot]
+            return
+        file = None
+        if step.flags & MemFlag.GUEST_MEMFD and step.gmem is not None:
+            file = self._files[step.gmem.index]
+        ref = step.mem if file is None else step.gmem
+        self.regions[step.slot] = Region(
+            step.gpa,
+            step.size,
+            step.flags,
+            step.mem.index if step.mem is not None else None,
+            ref.offset if ref is not None else 0,
+            file,
+        )
+
+    # WHAT IS TRUE OF AN ADDRESS
+
+    def region(self, gpa: int) -> Region | None:
+        """The slot that holds a guest-physical address."""
+        for region in self.regions.values():
+            if region.gpa <= gpa < region.gpa + region.size:
+                return region
+        return None
+
+    def page(self, region: Region, gpa: int, *, write: bool) -> Page | None:
+        """What stands in the way of an access; None: the case does not settle it."""
+        offset = gpa - region.gpa + region.offset
+        if region.file is not None:
+            return self._file_page(region.file, offset)
+        history = self._mems.get(region.mem) if region.mem is not None else None
+        if history is None:
+            return Page.DENIED
+        return self._mem_page(history, offset, write=write)
+
+    def _file_page(self, history: list[Step], offset: int) -> Page:
+        state = Page.FINE
+        for step in history:
+            match step:
+                case ReleaseGmem():
+                    return Page.GONE
+                case PoisonGmem(gmem) if self._same_page(gmem.offset, offset):
+                    state = Page.POISONED
+                case PunchHole(gmem, size) if gmem.offset <= offset < gmem.offset + size:
+                    state = Page.FINE
+                case _:
+                    pass
+        return state
+
+    def _mem_page(self, history: list[Step], offset: int, *, write: bool) -> Page | None:
+        created = history[0]
+        if not isinstance(created, CreateMem) or created.kind not in _SIMPLE:
+            return None
+        if self.vm.mte:
+            return None  # which memory can hold tags is the host's business
+        mapped = offset < self._aligned(created.size)
+        protection, poisoned, end = Protection.READ_WRITE, False, created.size
+        for step in history[1:]:
+            match step:
+                case Unmap(mem, size) if mem.offset <= offset < mem.offset + self._aligned(size):
+                    mapped, poisoned = False, poisoned and created.kind is MemKind.FILE
+                case Protect(mem, size, to) if (
+                    mem.offset <= offset < mem.offset + self._aligned(size)
+                ):
+                    protection = to
+                case PoisonMem(mem) if self._same_page(mem.offset, offset):
+                    poisoned = True
+                case Truncate(_, size):
+                    end = size
+                    poisoned = poisoned and offset < self._aligned(size)
+                case _:
+                    pass
+        past_end = created.kind is MemKind.FILE and offset >= self._aligned(end)
+        if not mapped or past_end or not _permits(protection, write=write):
+            return Page.DENIED
+        return Page.POISONED if poisoned else Page.FINE
+
+    def _aligned(self, size: int) -> int:
+        return -(-size // self.vm.page_size) * self.vm.page_size
+
+    def _same_page(self, one: int, other: int) -> bool:
+        return one // self.vm.page_size == other // self.vm.page_size
+
+
+def _permits(protection: Protection, *, write: bool) -> bool:
+    if write:
+        return protection is Protection.READ_WRITE
+    return protection is not Protection.NONE
