@@ -46,7 +46,8 @@ def command(image: Image, *, nested: bool, wiring: Wiring) -> list[str]:
     return [
         *_machine(qemu),
         *("-kernel", str(image.kernel), "-initrd", _path(wiring.initrd)),
-        *("-append", f"{_KERNEL} kvm-arm.mode=nested" if nested else _KERNEL),
+        # With VHE a resumed machine loses its timer interrupts and stops after a while.
+        *("-append", f"{_KERNEL} kvm-arm.mode={'nested' if nested else 'nvhe'}"),
         *("-chardev", f"file,id=console,path={_path(wiring.console)},append=on"),
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=port,fd={wiring.port}"),

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* memory.max of a cgroup that the case has for itself. */
+#ifndef GFF_LIMIT_H
+#define GFF_LIMIT_H
+
+#include "vm.h"
+
+void limit_prepare(const struct vm *vm); /* before the VM's memory is there */
+int limit_set(const struct vm *vm, bool on);
+void limit_forget(void); /* by the supervisor, once the worker is gone */
+
+#endif

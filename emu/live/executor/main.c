@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The executor: takes cases, plays each on this host's KVM, tells what came of it. In a box it is
+ * the first process and speaks through a virtio port; else through its standard input and output.
+ */
+#include <unistd.h>
+
+#include "case.h"
+#include "frame.h"
+#include "init.h"
+#include "worker.h"
+
+static void answer(const struct channel *channel, const struct frame *asked)
+{
+	static struct guest_case played;
+	struct objection found;
+
+	if (asked->kind != KIND_CASE) {
+		send_words(channel, KIND_ERROR, asked->id, "unknown kind of frame");
+		return;
+	}
+	found = decode(asked->body, asked->size, &played);
+	if (found.why == BAD_LENGTH)
+		send_words(channel, KIND_ERROR, asked->id, "not a header and whole records");
+	else if (found.why != PLAYABLE)
+		send_frame(channel, KIND_UNSUPPORTED, asked->id, &found, sizeof(found));
+	else
+		play(channel, asked->id, &played);
+}
+
+int main(void)
+{
+	static struct frame asked;
+	static uint8_t host[4096];
+	const struct channel channel =
+		getpid() == 1 ? init_box() : (struct channel){ STDIN_FILENO, STDOUT_FILENO };
+	enum received received;
+
+	worker_prepare();
+	send_frame(&channel, KIND_HELLO, 0, host, describe_host(host, sizeof(host)));
+	while ((received = receive(&channel, &asked)) != NO_MORE) {
+		if (received == FRAME)
+			answer(&channel, &asked);
+	}
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VMM's memory objects and guest_memfds. Each call returns 0 or an errno, as emu/vmm.py does. */
+#ifndef GFF_MEMORY_H
+#define GFF_MEMORY_H
+
+#include "vm.h"
+
+uint64_t user_address(uint32_t object, uint64_t offset);
+
+int create_mem(struct vm *vm, uint32_t index, uint64_t size, uint8_t kind);
+int unmap(uint32_t index, uint64_t offset, uint64_t size);
+int protect(const struct vm *vm, uint32_t index, uint64_t offset, uint64_t size, uint8_t how);
+int truncate_mem(const struct vm *vm, uint32_t index, uint64_t size);
+int poison_mem(uint32_t index, uint64_t offset);
+
+int create_gmem(struct vm *vm, uint32_t index, uint64_t size, uint64_t flags);
+int change_gmem(const struct vm *vm, uint32_t index, uint64_t offset, uint64_t size, int mode);
+int release_gmem(struct vm *vm, uint32_t index);
+int poison_gmem(const struct vm *vm, uint32_t index, uint64_t offset);
+
+#endif

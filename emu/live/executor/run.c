@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "guest.h"
+#include "stranger.h"
+
+#define STUCK_AFTER 2 /* seconds */
+#define NEVER_ENTERS (RUN_IMMEDIATE_EXIT | RUN_BAD_ARGUMENT | RUN_OTHER_MM | RUN_SIGNAL)
+#define BLOCK_512G_SHIFT 39
+
+struct signals {
+	bool alarm, sigbus;
+};
+
+static volatile sig_atomic_t memory_errors;
+
+static void on_sigbus(int number)
+{
+	(void)number;
+	memory_errors = 1;
+}
+
+/* The others are blocked. A SIGBUS must not be: madvise() forces it, and would end the worker. */
+void run_prepare(void)
+{
+	struct sigaction action = { .sa_handler = on_sigbus };
+
+	sigaction(SIGBUS, &action, NULL);
+}
+
+void forget_sigbus(void)
+{
+	memory_errors = 0;
+}
+
+static struct signals take_signals(void)
+{
+	const struct timespec now = { 0 };
+	struct signals seen = { .sigbus = memory_errors };
+	sigset_t blocked;
+	int number;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigaddset(&blocked, SIGALRM);
+	while ((number = sigtimedwait(&blocked, NULL, &now)) > 0)
+		seen.alarm |= number == SIGALRM;
+	forget_sigbus();
+	return seen;
+}
+
+static void set_alarm(time_t seconds)
+{
+	const struct itimerval timer = { .it_value = { .tv_sec = seconds } };
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* The ioctl alone; its errno, or 0. */
+static int kvm_run(const struct vm *vm, uint32_t flags, struct signals *seen)
+{
+	const unsigned long argument = flags & RUN_BAD_ARGUMENT ? 1 : 0;
+	int error;
+
+	vm->run->immediate_exit = !!(flags & RUN_IMMEDIATE_EXIT);
+	if (flags & RUN_SIGNAL)
+		raise(SIGUSR1);
+	set_alarm(STUCK_AFTER);
+	if (flags & RUN_OTHER_MM)
+		error = stranger_run(vm, argument);
+	else
+		error = ask(vm->vcpu, KVM_RUN, argument) < 0 ? errno : 0;
+	set_alarm(0);
+	*seen = take_signals();
+	vm->run->immediate_exit = 0;
+	return error;
+}
+
+/* Does what only a KVM_RUN that got past its first checks does: emu/kvm/arm.py. */
+static void note_completion(struct vm *vm, uint32_t flags)
+{
+	if (flags & (RUN_OTHER_MM | RUN_BAD_ARGUMENT))
+		return;
+	vm->completing = !(flags & RUN_IMMEDIATE_EXIT) && vm->run->exit_reason == MMIO;
+}
+
+/*
+ * The harness's memory is in stage 2 from here on, as it is in the model: code, queue, and the
+ * stage-1 tables of all that the case names.
+ */
+static void touch_harness(struct vm *vm)
+{
+	uint64_t touched_tables = 1; /* the first one translates the harness itself */
+
+	guest_touch(vm, HARNESS_BASE + ENTRY_PAGES + 0x1000);
+	for (uint32_t i = 0; i < vm->played->count; i++) {
+		const struct record *step = &vm->played->steps[i];
+		uint64_t addresses[] = { step->x, step->x + step->y };
+
+		for (int end = 0; end < 2; end++) {
+			uint64_t table = addresses[end] >> BLOCK_512G_SHIFT;
+
+			if ((step->op != OP_GUEST && step->op != OP_MEMSLOT) ||
+			    table >> (STAGE1_BITS - BLOCK_512G_SHIFT) || touched_tables >> table & 1)
+				continue;
+			touched_tables |= UINT64_C(1) << table;
+			guest_touch(vm, HARNESS_BASE + LEVEL1_PAGES + (table << 12));
+		}
+	}
+}
+
+void run_warm_up(struct vm *vm)
+{
+	struct signals seen;
+
+	touch_harness(vm);
+	if (kvm_run(vm, 0, &seen) || vm->run->exit_reason != MMIO || vm->exits[0] != DOORBELL)
+		vm_failed(vm, "the guest did not start");
+	if (kvm_run(vm, RUN_IMMEDIATE_EXIT, &seen) != EINTR) /* completes the doorbell's store */
+		vm_failed(vm, "KVM_RUN with immediate_exit");
+	guest_forget(vm);
+	vm->run->exit_reason = 0;
+	for (int i = 0; i < 4; i++)
+		vm->exits[i] = 0;
+}
+
+/* A guest that was never entered, or got no further than its doorbell, is still before that. */
+static void load(const struct vm *vm, uint32_t flags)
+{
+	if (vm->ready && !vm->completing && !(flags & NEVER_ENTERS))
+		guest_leave_bell(vm);
+}
+
+static void note_result(struct vm *vm, struct outcome *outcome, int error)
+{
+	outcome->ret = error ? -1 : 0;
+	outcome->error = error;
+	outcome->exit_reason = vm->run->exit_reason;
+	for (int i = 0; i < 4; i++)
+		outcome->exits[i] = vm->exits[i];
+}
+
+static void note_guest(struct vm *vm, struct outcome *outcome, struct exception *exceptions)
+{
+	const struct standing standing = guest_standing(vm);
+
+	outcome->access = standing.step;
+	outcome->moved = standing.moved;
+	outcome->changed = standing.changed;
+	outcome->exceptions = guest_exceptions(vm, &standing, exceptions);
+}
+
+void run_once(struct vm *vm, uint32_t index)
+{
+	const uint32_t flags = vm->played->steps[index].word;
+	struct outcome outcome = { .step = index, .before = vm->run->exit_reason };
+	const bool stamped = outcome.before != MMIO; /* whose record is still wanted */
+	struct exception exceptions[NOTES + 1];
+	struct signals seen;
+	uint64_t gpa, size;
+
+	if (stamped) {
+		vm->exits[1] = STAMP_GPA;
+		vm->exits[2] = STAMP_SIZE;
+	}
+	gpa = vm->exits[1];
+	size = vm->exits[2];
+	load(vm, flags);
+	note_result(vm, &outcome, kvm_run(vm, flags, &seen));
+	note_completion(vm, flags);
+	outcome.fresh = vm->exits[1] != gpa || (!stamped && vm->exits[2] != size);
+	outcome.stuck = seen.alarm && outcome.error == EINTR && !seen.sigbus;
+	outcome.sigbus = seen.sigbus;
+	note_guest(vm, &outcome, exceptions);
+	report_outcome(vm->report, &outcome, exceptions);
+}

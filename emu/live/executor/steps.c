@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The steps that are not KVM_RUN, one small function each: the live twin of emu/vmm.py. */
+#include "steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "guest.h"
+#include "limit.h"
+#include "memory.h"
+
+#define REF_INDEX (OBJECTS - 1)
+#define REF_PRESENT 8
+#define V1 0x80
+#define WRITES(size_word) ((size_word) >> 32 & 0xff)
+
+/* MEMSLOTS */
+
+static uint64_t extended(uint64_t offset)
+{
+	return (uint64_t)(int64_t)(int32_t)(uint32_t)offset;
+}
+
+static bool in_harness(unsigned __int128 first, unsigned __int128 end)
+{
+	return first < HARNESS_BASE + HARNESS_SIZE && end > HARNESS_BASE;
+}
+
+static void name_base(struct vm *vm, uint32_t slot, uint64_t gpa)
+{
+	for (uint32_t i = 0; i < vm->named; i++) {
+		if (vm->bases[i].slot == slot) {
+			vm->bases[i].gpa = gpa;
+			return;
+		}
+	}
+	vm->bases[vm->named++] = (struct base){ slot, gpa };
+}
+
+static struct kvm_userspace_memory_region2 region(const struct vm *vm, const struct record *step)
+{
+	const uint8_t mem = step->a & 0xf, gmem = step->a >> 4;
+	const bool both = (mem & REF_PRESENT) && (gmem & REF_PRESENT);
+	struct kvm_userspace_memory_region2 region = {
+		.slot = step->word,
+		.flags = step->b | (step->c & 0x7fU) << 8,
+		.guest_phys_addr = step->x,
+		.memory_size = step->y,
+		.guest_memfd = ~0U,
+	};
+
+	if (mem & REF_PRESENT)
+		region.userspace_addr =
+			user_address(mem & REF_INDEX, both ? extended(step->z) : step->z);
+	if (gmem & REF_PRESENT) {
+		region.guest_memfd = (uint32_t)vm->gmems[gmem & REF_INDEX].fd;
+		region.guest_memfd_offset = both ? extended(step->z >> 32) : step->z;
+	}
+	return region;
+}
+
+static int set_memslot(struct vm *vm, const struct record *step)
+{
+	struct kvm_userspace_memory_region2 wanted = region(vm, step);
+	const bool v1 = step->c & V1; /* its struct is the start of the other's */
+
+	name_base(vm, step->word, step->x);
+	if (step->word == HARNESS_SLOT)
+		return EINVAL;
+	if (step->y && in_harness(step->x, (unsigned __int128)step->x + step->y))
+		return EEXIST;
+	return ask(vm->fd, v1 ? KVM_SET_USER_MEMORY_REGION : KVM_SET_USER_MEMORY_REGION2, &wanted)
+		       ? errno
+		       : 0;
+}
+
+/* THE GUEST */
+
+static int add_access(struct vm *vm, uint32_t index, const struct record *step)
+{
+	uint64_t address = step->x;
+	struct span span;
+
+	for (uint32_t i = 0; step->b && i < vm->named; i++) {
+		if (vm->bases[i].slot == step->word)
+			address += vm->bases[i].gpa;
+	}
+	span = touched(step->a, address);
+	if (in_harness(span.first, span.last + 1))
+		return EINVAL; /* the guest does not meddle with its own code and tables */
+	guest_add(vm, index, step->a, address);
+	return 0;
+}
+
+static int answer_mmio(struct vm *vm, uint64_t value)
+{
+	if (vm->run->exit_reason == MMIO && !WRITES(vm->exits[2]))
+		vm->exits[1] = value;
+	return 0;
+}
+
+static int skip(struct vm *vm)
+{
+	if (vm->ready)
+		guest_skip(vm);
+	return 0;
+}
+
+static int add_ioeventfd(const struct vm *vm, uint64_t gpa, uint32_t size)
+{
+	struct kvm_ioeventfd event = { .addr = gpa, .len = size, .fd = vm->event };
+
+	return ask(vm->fd, KVM_IOEVENTFD, &event) ? errno : 0;
+}
+
+static int do_memory(struct vm *vm, const struct record *step)
+{
+	switch (step->op) {
+	case OP_CREATE_MEM:
+		return create_mem(vm, step->a, step->x, step->b);
+	case OP_MUNMAP:
+		return unmap(step->a, step->x, step->y);
+	case OP_MPROTECT:
+		return protect(vm, step->a, step->x, step->y, step->b);
+	case OP_TRUNCATE:
+		return truncate_mem(vm, step->a, step->x);
+	case OP_POISON_MEM:
+		return poison_mem(step->a, step->x);
+	case OP_CREATE_GMEM:
+		return create_gmem(vm, step->a, step->x, step->y);
+	case OP_PUNCH:
+		return change_gmem(vm, step->a, step->x, step->y, FALLOC_FL_PUNCH_HOLE);
+	case OP_ALLOCATE:
+		return change_gmem(vm, step->a, step->x, step->y, 0);
+	case OP_RELEASE:
+		return release_gmem(vm, step->a);
+	case OP_POISON_GMEM:
+		return poison_gmem(vm, step->a, step->x);
+	default:
+		errno = ENOSYS; /* decode.c lets nothing else through */
+		vm_failed(vm, "a step");
+	}
+}
+
+int do_step(struct vm *vm, uint32_t index)
+{
+	const struct record *step = &vm->played->steps[index];
+
+	switch (step->op) {
+	case OP_GUEST:
+		return add_access(vm, index, step);
+	case OP_MEMSLOT:
+		return set_memslot(vm, step);
+	case OP_MEMORY_LIMIT:
+		return limit_set(vm, step->a);
+	case OP_IOEVENTFD:
+		return add_ioeventfd(vm, step->x, 1U << step->a);
+	case OP_SKIP:
+		return skip(vm);
+	case OP_MMIO_DATA:
+		return answer_mmio(vm, step->x);
+	default:
+		return do_memory(vm, step);
+	}
+}

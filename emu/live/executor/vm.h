@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VM of one case and what its VMM holds besides. */
+#ifndef GFF_VM_H
+#define GFF_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "case.h"
+#include "kvm_abi.h"
+#include "layout.h"
+#include "report.h"
+
+/* The guest's memory at HARNESS_BASE. Made once, shared by all workers, of which one runs. */
+extern uint8_t *harness_memory;
+
+struct pending {
+	uint32_t step;
+	uint8_t access;
+	uint64_t address;
+};
+
+struct object {
+	bool made;
+	int file; /* -1 where there is none */
+};
+
+struct gmem {
+	int fd; /* -1 where there is none */
+	uint64_t size;
+};
+
+struct base {
+	uint32_t slot;
+	uint64_t gpa;
+};
+
+struct vm {
+	const struct guest_case *played;
+	struct report *report;
+	int kvm, fd, vcpu;
+	int event; /* of every ioeventfd */
+	struct kvm_run *run;
+	uint64_t *exits; /* kvm_run's exit union */
+	bool ready;      /* the vCPU is initialised, so it has registers */
+	bool completing; /* an MMIO exit waits for the next KVM_RUN */
+	uint32_t noted;  /* exceptions that were told before their handler ran */
+	struct pending program[ENTRIES];
+	uint32_t queued;
+	struct base bases[MAX_STEPS];
+	uint32_t named;
+	struct object memory[OBJECTS];
+	struct gmem gmems[OBJECTS];
+};
+
+void harness_make(void);
+void vm_make(struct vm *vm, int kvm);
+_Noreturn void vm_failed(const struct vm *vm, const char *what);
+
+uint64_t get_register(const struct vm *vm, uint64_t id);
+void set_register(const struct vm *vm, uint64_t id, uint64_t value);
+
+#define CORE_REGISTER(field) \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest.h"
+#include "limit.h"
+#include "run.h"
+#include "steps.h"
+#include "stranger.h"
+
+#define TIME_LIMIT 60 /* seconds; each KVM_RUN has its own limit: run.c */
+
+static struct report *report;
+
+void worker_prepare(void)
+{
+	sigset_t blocked;
+
+	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (report == MAP_FAILED)
+		abort();
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	sigaddset(&blocked, SIGUSR1);
+	sigaddset(&blocked, SIGALRM);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* the case says what is huge, not the host */
+	harness_make();
+}
+
+/* THE WORKER */
+
+static bool has(const struct guest_case *played, uint8_t op, uint32_t flag)
+{
+	for (uint32_t i = 0; i < played->count; i++) {
+		if (played->steps[i].op == op && (!flag || (played->steps[i].word & flag)))
+			return true;
+	}
+	return false;
+}
+
+static void do_steps(struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->played->count; i++) {
+		int error;
+
+		report->step = i;
+		if (vm->played->steps[i].op == OP_RUN) {
+			run_once(vm, i);
+			continue;
+		}
+		error = do_step(vm, i);
+		if (error)
+			report_refusal(report, i, error);
+		forget_sigbus();
+	}
+}
+
+static _Noreturn void work(const struct guest_case *played)
+{
+	static struct vm vm;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	run_prepare();
+	vm.played = played;
+	vm.report = report;
+	vm.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm.kvm < 0)
+		vm_failed(&vm, "/dev/kvm");
+	if (played->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
+		report_objection(report, HOST_PAGE, (uint32_t)sysconf(_SC_PAGESIZE));
+	vm_make(&vm, vm.kvm);
+	if (has(played, OP_RUN, RUN_OTHER_MM))
+		stranger_start(&vm);
+	if (has(played, OP_MEMORY_LIMIT, 0))
+		limit_prepare(&vm);
+	if (vm.ready && !(played->flags & VM_COLD))
+		run_warm_up(&vm);
+	do_steps(&vm);
+	stranger_end();
+	report_done(report);
+}
+
+/* ITS SUPERVISOR */
+
+/* Whether it ended in time, by itself; how, in words. */
+static bool await(pid_t worker, char *how, size_t room)
+{
+	const struct timespec limit = { .tv_sec = TIME_LIMIT };
+	sigset_t ended;
+	int status = 0;
+
+	sigemptyset(&ended);
+	sigaddset(&ended, SIGCHLD);
+	while (waitpid(worker, &status, WNOHANG) == 0) {
+		if (sigtimedwait(&ended, NULL, &limit) < 0 && errno == EAGAIN) {
+			kill(worker, SIGKILL);
+			waitpid(worker, &status, 0);
+			snprintf(how, room, "the worker took more than %d s", TIME_LIMIT);
+			return false;
+		}
+	}
+	if (WIFSIGNALED(status))
+		snprintf(how, room, "the worker was ended by signal %d", WTERMSIG(status));
+	return WIFEXITED(status);
+}
+
+static void reap_orphans(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void send_failure(const struct channel *channel, uint32_t id, const char *how)
+{
+	uint8_t body[4 + 128];
+	const size_t size = strnlen(how, 128);
+
+	memcpy(body, (const void *)&report->step, 4);
+	memcpy(body + 4, how, size);
+	send_frame(channel, KIND_FAILED, id, body, 4 + size);
+}
+
+void play(const struct channel *channel, uint32_t id, const struct guest_case *played)
+{
+	char how[128] = "the worker ended without a word";
+	pid_t worker;
+	bool ended;
+
+	report->kind = report->size = 0;
+	report->step = played->count; /* the VM comes before the first step */
+	worker = fork();
+	if (worker == 0)
+		work(played);
+	ended = worker > 0 && await(worker, how, sizeof(how));
+	if (has(played, OP_MEMORY_LIMIT, 0))
+		limit_forget();
+	reap_orphans();
+	if (ended && report->kind)
+		send_frame(channel, (enum kind)report->kind, id, report->body, report->size);
+	else
+		send_failure(channel, id, how);
+}

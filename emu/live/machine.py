@@ -1,0 +1,80 @@
+"""The live machine: a real arm64 kernel plays the case, through the executor."""
+
+import socket
+from dataclasses import replace
+from typing import Final, Protocol
+
+from emu import wire
+from emu.case import Case
+from emu.live import probes, protocol
+from emu.live.channel import receive
+from emu.live.protocol import Answer, Failed, Kind, ProtocolError
+from emu.live.trouble import BoxError
+from emu.live.unsupported import Unsupported, objection
+from emu.outcome import Outcomes
+
+TIME_LIMIT: Final = 90.0  # seconds for a case; the executor's own is shorter
+
+
+class Port(Protocol):
+    """What an executor is reached by: a box, or a process of this host."""
+
+    @property
+    def channel(self) -> socket.socket:
+        """Bytes in both directions; another one after a restart."""
+
+    @property
+    def hello(self) -> bytes:
+        """The frame with which the executor began."""
+
+    def restart(self) -> None:
+        """Start anew, whatever it is doing."""
+
+
+class LiveMachine:
+    """An executor, and what its host can do. One case at a time."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._number = 0
+        self.host = protocol.greeting(port.hello)
+        if self.host.kvm:
+            inert, lax = probes.inert(self._play), probes.lax(self._play)
+            self.host = replace(self.host, inert=inert, lax=lax)
+
+    def run(self, case: Case) -> Outcomes | Unsupported:
+        """Play ``case`` on a fresh VM. BoxError where the machine gave it up; it goes on then."""
+        answer = objection(case, self.host) or self._ask_or_restart(wire.encode(case))
+        if isinstance(answer, Failed):
+            raise BoxError(str(answer))
+        if isinstance(answer, Unsupported) and answer.step == len(case.steps):
+            return Unsupported(answer.reason, None)
+        return answer
+
+    def ask(self, data: bytes) -> Answer:
+        """The executor's answer to the bytes of a case, whatever this side makes of them."""
+        self._number += 1
+        channel = self._port.channel
+        channel.settimeout(TIME_LIMIT)
+        try:
+            channel.sendall(protocol.frame(Kind.CASE, self._number, data))
+        except OSError as error:
+            raise BoxError(f"the executor is gone: {error.strerror}") from None
+        kind, number, body = protocol.opened(receive(channel))
+        if number != self._number:
+            raise ProtocolError(f"an answer to {number}, expected one to {self._number}")
+        return protocol.answer(kind, body)
+
+    def _ask_or_restart(self, data: bytes) -> Answer:
+        try:
+            return self.ask(data)
+        except (BoxError, ProtocolError):
+            self._port.restart()
+            raise
+
+    def _play(self, case: Case) -> Outcomes:
+        """What came of a case of ours, which any machine can play."""
+        answer = self.ask(wire.encode(case))
+        if not isinstance(answer, Outcomes):
+            raise BoxError(f"the executor cannot play at all: {answer}")
+        return answer

@@ -1,0 +1,181 @@
+"""What is in the frames that this side and the executor exchange: executor/frame.h, report.h."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import Final
+
+from emu.live.frames import framed
+from emu.live.trouble import BoxError
+from emu.live.unsupported import Host, Unsupported
+from emu.outcome import Outcomes, Refusal, RunOutcome
+
+_HEAD: Final = struct.Struct("<B3xI")
+_TAG: Final = struct.Struct("<I")
+_RUN: Final = struct.Struct("<IiiIIi4Q5B3xII")
+_PAIR: Final = struct.Struct("<II")
+_OBJECTION: Final = struct.Struct("<III")
+
+_A_RUN: Final = 1
+_A_REFUSAL: Final = 2
+
+
+@unique
+class Kind(IntEnum):
+    """What a frame is."""
+
+    CASE = 1
+    HELLO = 0x80
+    OUTCOMES = 0x81
+    UNSUPPORTED = 0x82
+    FAILED = 0x83
+    ERROR = 0x84
+
+
+@unique
+class Why(IntEnum):
+    """Why a case cannot be played, and in ``_WORDS`` what the value beside it is."""
+
+    PLAYABLE = 0
+    BAD_LENGTH = 1
+    BAD_VERSION = 2
+    NEW_VM = 3
+    NEW_OP = 4
+    NEW_FIELD = 5
+    NEW_ACCESS = 6
+    NEW_RUN_FLAG = 7
+    TOO_MANY = 8
+    HOST_PAGE = 9
+    HOST_LACKS = 10
+    HOST_IPA = 11
+    HOST_CGROUP = 12
+    HOST_SVE = 13
+
+
+_WORDS: Final = {
+    Why.BAD_VERSION: "the executor does not know version {} of the bytes",
+    Why.NEW_VM: "the executor makes no VM of this kind, header {:#010x}",
+    Why.NEW_OP: "the executor does not know operation {}",
+    Why.NEW_FIELD: "the executor does not know a field of this operation {}",
+    Why.NEW_ACCESS: "the executor does not know access {}",
+    Why.NEW_RUN_FLAG: "no VMM can ask for the flags {:#x}",
+    Why.TOO_MANY: "{} accesses are more than the guest's queue holds",
+    Why.HOST_PAGE: "the host's pages have {} bytes",
+    Why.HOST_LACKS: "the host has no KVM capability {}",
+    Why.HOST_IPA: "the host's VMs have at most {} IPA bits",
+    Why.HOST_CGROUP: "no cgroup can be limited here, errno {}",
+    Why.HOST_SVE: "the host's CPU has no SVE, so that no vCPU is left unfinalized",
+}
+
+
+class ProtocolError(BoxError):
+    """The executor sent what is no answer, or said that it was sent no question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A case that the executor gave up: the harness' doing, and no finding."""
+
+    reason: str
+    step: int
+
+    def __str__(self) -> str:
+        """One line, with steps counted from 1."""
+        return f"step {self.step + 1}: {self.reason}"
+
+
+Answer = Outcomes | Unsupported | Failed
+
+
+def frame(kind: int, number: int, body: bytes) -> bytes:
+    """A frame, with its length."""
+    return framed(_HEAD.pack(kind, number) + body)
+
+
+def opened(content: bytes) -> tuple[int, int, bytes]:
+    """Kind, number and body of a frame without its length."""
+    if len(content) < _HEAD.size:
+        raise ProtocolError(f"a frame of {len(content)} bytes")
+    kind, number = _HEAD.unpack_from(content)
+    return kind, number, content[_HEAD.size :]
+
+
+def greeting(content: bytes) -> Host:
+    """What the executor tells of its host in its first frame: words ``key=value``, one a line."""
+    kind, _, body = opened(content)
+    if kind != Kind.HELLO:
+        raise ProtocolError(f"a frame of kind {kind:#x}, expected {Kind.HELLO:#x}")
+    try:
+        told = dict(line.split("=", 1) for line in body.decode("ascii").splitlines())
+        return Host(
+            kernel=told["kernel"],
+            page_size=int(told["page-size"]),
+            kvm=told["kvm"] == "1",
+            ipa_bits=int(told.get("cap-ipa-bits", "0")),
+            zva=int(told["zva"]),
+        )
+    except (ValueError, KeyError) as error:
+        raise ProtocolError(f"the executor's greeting cannot be read: {error}") from error
+
+
+def answer(kind: int, body: bytes) -> Answer:
+    """What an answer says."""
+    try:
+        match kind:
+            case Kind.OUTCOMES:
+                return _outcomes(body)
+            case Kind.UNSUPPORTED:
+                why, step, value = _OBJECTION.unpack(body)
+                return Unsupported(_WORDS[Why(why)].format(value), step)
+            case Kind.FAILED:
+                (step,) = _TAG.unpack_from(body)
+                return Failed(body[_TAG.size :].decode("ascii"), step)
+            case Kind.ERROR:
+                raise ProtocolError(f"the executor says: {body.decode('ascii')}")
+            case _:
+                raise ProtocolError(f"an answer of kind {kind:#x}")
+    except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise ProtocolError(f"an answer of kind {kind:#x} cannot be read: {error}") from error
+
+
+def _outcomes(body: bytes) -> Outcomes:
+    runs: list[RunOutcome] = []
+    refusals: list[Refusal] = []
+    place = 0
+    while place < len(body):
+        (tag,) = _TAG.unpack_from(body, place)
+        place += _TAG.size
+        if tag == _A_RUN:
+            run, place = _run(body, place)
+            runs.append(run)
+        elif tag == _A_REFUSAL:
+            refusals.append(Refusal(*_PAIR.unpack_from(body, place)))
+            place += _PAIR.size
+        else:
+            raise ProtocolError(f"tag {tag} among the outcomes")
+    return Outcomes(tuple(runs), tuple(refusals))
+
+
+def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
+    fields = _RUN.unpack_from(body, place)
+    step, ret, errno, exit_reason, before, access = fields[:6]
+    fresh, moved, changed, stuck, sigbus, count, _ = fields[10:]
+    place += _RUN.size
+    end = place + count * _PAIR.size
+    exceptions = tuple(_PAIR.iter_unpack(body[place:end]))
+    return RunOutcome(
+        step=step,
+        ret=ret,
+        errno=errno,
+        exit_reason=exit_reason,
+        union=fields[6:10],
+        before=before,
+        fresh=bool(fresh),
+        access=access,
+        moved=bool(moved),
+        changed=bool(changed),
+        exceptions=exceptions,
+        injected=False,
+        stuck=bool(stuck),
+        sigbus=bool(sigbus),
+    ), end

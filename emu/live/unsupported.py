@@ -1,0 +1,165 @@
+"""What the live machine cannot do, and why: such a case is not played at all, never differently."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from emu.access import ACCESS_FACTS, Access, Direction
+from emu.case import (
+    Age,
+    Allocate,
+    Case,
+    CreateGmem,
+    CreateMem,
+    Guest,
+    IoEventFd,
+    MemKind,
+    MemoryLimit,
+    MmioData,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    PunchHole,
+    ReleaseGmem,
+    Run,
+    RunFlag,
+    SetMemslot,
+    Skip,
+    Step,
+    Truncate,
+    Unmap,
+    VmConfig,
+    effective_address,
+)
+from emu.injection import Fail, ForceAbort, ForceExit
+from emu.words import RUN_FLAGS, spell_bits
+
+_SIMPLE: Final = frozenset(
+    {
+        Direction.READ,
+        Direction.WRITE,
+        Direction.READ_WRITE,
+        Direction.FETCH,
+        Direction.MAINTENANCE,
+        Direction.HINT,
+    }
+)
+PLAYED: Final = frozenset(
+    access
+    for access in Access
+    if ACCESS_FACTS[access].direction in _SIMPLE or access in (Access.WALK, Access.AT_WALK)
+)
+
+_STEPS: Final = (
+    Allocate,
+    CreateGmem,
+    CreateMem,
+    Guest,
+    IoEventFd,
+    MemoryLimit,
+    MmioData,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    PunchHole,
+    ReleaseGmem,
+    Run,
+    SetMemslot,
+    Skip,
+    Truncate,
+    Unmap,
+)
+_RUN_FLAGS: Final = (
+    RunFlag.IMMEDIATE_EXIT | RunFlag.BAD_ARGUMENT | RunFlag.OTHER_MM | RunFlag.SIGNAL
+)
+_MEM_KINDS: Final = (MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED)
+_ZVA: Final = 64  # bytes that DC ZVA clears on the CPU of the cases
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A case that was not played. ``step`` is the index of the step in the way, None for the VM."""
+
+    reason: str
+    step: int | None
+
+    def __str__(self) -> str:
+        """One line, with steps counted from 1."""
+        return self.reason if self.step is None else f"step {self.step + 1}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a live machine can do; ``inert`` and ``lax`` as in ``emu.live.probes``."""
+
+    kernel: str
+    page_size: int
+    kvm: bool
+    ipa_bits: int
+    zva: int
+    inert: frozenset[Access] = frozenset()
+    lax: frozenset[Access] = frozenset()
+
+
+def objection(case: Case, host: Host) -> Unsupported | None:
+    """What in ``case`` this host cannot do; None where nothing is known to be in the way."""
+    reason = _vm(case.vm, host)
+    if reason:
+        return Unsupported(reason, None)
+    bases: dict[int, int] = {}
+    for index, step in enumerate(case.steps):
+        if isinstance(step, SetMemslot):
+            bases[step.slot] = step.gpa
+        reason = _step(step, bases, host)
+        if reason:
+            return Unsupported(reason, index)
+    return None
+
+
+def _vm(vm: VmConfig, host: Host) -> str:
+    if not host.kvm:
+        return "the host has no KVM"
+    if vm.page_size != host.page_size:
+        return f"the host's pages have {host.page_size >> 10} KiB"
+    if vm.ipa_bits > host.ipa_bits:
+        return f"the host's VMs have at most {host.ipa_bits} IPA bits"
+    plain = VmConfig(
+        ipa_bits=vm.ipa_bits,
+        nisv_to_user=vm.nisv_to_user,
+        sea_to_user=vm.sea_to_user,
+        cold=vm.cold,
+        vcpu=vm.vcpu,
+        page_size=vm.page_size,
+    )
+    return "" if vm == plain else "the executor makes no VM of this kind"
+
+
+def _step(step: Step, bases: dict[int, int], host: Host) -> str:
+    match step:
+        case Run():
+            flags = spell_bits(step.flags & ~_RUN_FLAGS, RUN_FLAGS)
+            return f"no VMM can ask for {' '.join(flags)}" if flags else ""
+        case Guest():
+            return _access(step.access, effective_address(step, bases), host)
+        case CreateMem():
+            return "" if step.kind in _MEM_KINDS else f"the executor has no {step.kind.value}"
+        case Fail():
+            return "a stock kernel injects no errors"
+        case ForceExit() | ForceAbort():
+            return "no CPU can be asked to do this"
+        case Age():
+            return "nothing on the host asks KVM for this when told to"
+        case _:
+            known = isinstance(step, _STEPS)
+            return "" if known else f"the executor does not know {type(step).__name__}"
+
+
+def _access(access: Access, address: int, host: Host) -> str:
+    if access not in PLAYED:
+        return f"the executor does not know {access.value}"
+    if access in host.inert:
+        return f"{access.value}: the CPU does nothing for it"
+    if access in host.lax and address % ACCESS_FACTS[access].aligned:
+        return f"{access.value}: the CPU does not look at its alignment, or too late"
+    if access is Access.DC_ZVA and host.zva != _ZVA:
+        return f"{access.value}: the CPU clears {host.zva} bytes, not {_ZVA}"
+    return ""

@@ -1,0 +1,136 @@
+"""The executor on a real kernel, in a box: skipped where no image was fetched."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emu import casefile, text, wire
+from emu.case import Case
+from emu.expectation import ExpectedLine, ExpectedRun, expected_lines
+from emu.live import box, build, images
+from emu.live.machine import LiveMachine
+from emu.live.trouble import MissingPartError
+from emu.live.unsupported import Unsupported, objection
+from emu.outcome import Outcomes, describe
+from fuzz.mutate import Mutator
+
+IMAGE = "debian-7.3"
+CORPUS = Path(__file__).parent.parent / "corpus"
+FILES = sorted(
+    path for folder in ("observed", "recover", "thread") for path in CORPUS.glob(f"{folder}/*.case")
+)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[LiveMachine]:
+    try:
+        image = images.image(IMAGE)
+        image.qemu(nested=False)
+        program = build.executor(build.folder())
+    except (MissingPartError, build.BuildError) as error:
+        pytest.skip(str(error).splitlines()[0])
+    with box.start(image, program) as started:
+        yield LiveMachine(started)
+
+
+def played(machine: LiveMachine, case: Case) -> Outcomes:
+    answer = machine.run(case)
+    assert isinstance(answer, Outcomes), str(answer)
+    return answer
+
+
+def seen(machine: LiveMachine, content: str) -> list[str]:
+    """The case's lines may have semicolons between them."""
+    case = text.load(content.replace(";", "\n") + "\n")
+    return [describe(run) for run in played(machine, case).runs]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_corpus_case_gives_what_its_file_says(machine: LiveMachine, path: Path) -> None:
+    file = casefile.load(path.read_text(), path.name)
+    if found := objection(file.case, machine.host):
+        pytest.skip(str(found))
+    expected = file.expected_of("v7.3")
+    assert expected is not None
+    told = expected_lines(played(machine, file.case), {})
+    assert told == tuple(unjudged(line) for line in expected.lines)
+
+
+def unjudged(line: ExpectedLine) -> ExpectedLine:
+    """Without the clauses: the judge has tests of its own."""
+    return replace(line, clauses=()) if isinstance(line, ExpectedRun) else line
+
+
+MEM = "create mem0 size=0x2000 anon; memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0;"
+MMIO = "0 MMIO gpa=0x50000000 len=8 read"
+IDLE = "0 MMIO doorbell"
+
+SEEN = [
+    #  the case                                                what is seen of its KVM_RUNs
+    ("vm vcpu=uninitialized; run; run signal", ["-1 ENOEXEC UNKNOWN"] * 2),
+    ("guest fetch 0x50000000; run", [f"{IDLE} exception=0x86000010"]),
+    ("vm nisv-to-user; guest cas 0x50000000; run", ["0 ARM_NISV iss=0x5 ipa=0x50000000"]),
+    # A load that is completed changes its register; the access after it starts afresh.
+    (
+        "guest read64 0x50000000; run; mmio-data 0x5; run immediate-exit",
+        [MMIO, "-1 EINTR MMIO gpa=0x50000000 len=8 read moved changed"],
+    ),
+    (
+        "guest read64 0x50000000; run; mmio-data 0x5; guest read-exclusive 0x50000000; run",
+        [MMIO, "-1 ENOSYS UNKNOWN"],
+    ),
+    ("guest read-pair 0x50000000; run; skip; run", ["-1 ENOSYS UNKNOWN", IDLE]),
+    # The queue grows while the guest is idle.
+    (f"run; {MEM} guest read-post-index slot0+0x0; guest walk slot0+0x8; run", [IDLE] * 2),
+    (f"{MEM} guest fetch slot0+0x0; guest write-exclusive slot0+0x8; run", [IDLE]),
+    (f"{MEM} munmap mem0+0x0 size=0x2000; guest dc-zva slot0+0x40; run", ["-1 EFAULT UNKNOWN"]),
+    ("run other-mm bad-argument; run bad-argument", ["-1 EIO UNKNOWN", "-1 EINVAL UNKNOWN"]),
+    ("run signal; run", ["-1 EINTR INTR", IDLE]),
+    # A cold guest stands before its access at first, not before its queue.
+    (f"vm cold; {MEM} memory-limit on; guest read64 slot0+0x0; run", ["-1 ENOMEM UNKNOWN"]),
+    # The kernel completes the doorbell's store again and again.
+    ("ioeventfd gpa=0xf0200000 size=8; run; run signal", ["hang EINTR INTR", "-1 EINTR INTR"]),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), SEEN)
+def test_the_guest_and_its_vmm_do_what_the_case_says(
+    machine: LiveMachine, content: str, expected: list[str]
+) -> None:
+    assert seen(machine, content) == expected
+
+
+def test_a_limit_holds_back_what_an_earlier_case_gave_back(machine: LiveMachine) -> None:
+    leak = (
+        "create gmem0 size=0x1000 flags=mmap; memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0"
+        " flags=guest-memfd; memory-limit on; guest read64 slot0+0x0; run"
+    )
+    told = "-1 ENOMEM MEMORY_FAULT gpa=0x40000000 size=0x1000 flags=0x0"
+    assert [seen(machine, leak) for _ in range(20)] == [[told]] * 20
+
+
+def test_a_page_that_is_poisoned_is_told_by_a_signal_and_leaves_the_box_alive(
+    machine: LiveMachine,
+) -> None:
+    poisoned = f"{MEM} poison mem0+0x1000; guest read64 slot0+0x1000; run; run"
+    assert seen(machine, poisoned) == ["-1 EINTR INTR sigbus"] * 2
+    assert seen(machine, "run") == [IDLE]
+
+
+def test_an_access_is_reported_by_its_step_and_idle_when_all_are_done(machine: LiveMachine) -> None:
+    content = "guest read64 0x50000000\nrun\nskip\nrun\nrun\n"
+    assert [run.access for run in played(machine, text.load(content)).runs] == [0, -1, -1]
+
+
+def test_whatever_is_asked_is_answered_and_the_same_case_gives_the_same(
+    machine: LiveMachine,
+) -> None:
+    mutator = Mutator(random.Random(3))  # noqa: S311 - a seed, so that a failure can be repeated
+    data = wire.encode(text.load("run\n"))
+    for _ in range(100):
+        data = mutator.mutate(data)
+        answer = machine.run(wire.decode(data))
+        assert isinstance(answer, Unsupported) or machine.run(wire.decode(data)) == answer

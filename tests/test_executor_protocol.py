@@ -1,0 +1,137 @@
+"""Frames as this side reads them, and what is asked of no machine."""
+
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from emu import text
+from emu.access import Access
+from emu.live import protocol
+from emu.live.machine import LiveMachine
+from emu.live.process import Process
+from emu.live.protocol import Failed, Kind, ProtocolError
+from emu.live.trouble import BoxError
+from emu.live.unsupported import Host, Unsupported, objection
+from emu.outcome import Outcomes, Refusal, RunOutcome
+from tests.executor import decoder, needs_compiler
+
+HOST = Host(
+    kernel="7.3.4",
+    page_size=0x1000,
+    kvm=True,
+    ipa_bits=48,
+    zva=64,
+    inert=frozenset({Access.DC_CVAC}),
+    lax=frozenset({Access.FETCH}),
+)
+RUN = RunOutcome(
+    step=3,
+    ret=-1,
+    errno=14,
+    exit_reason=39,
+    union=(0, 0x4000_0000, 0x1000, 7),
+    before=6,
+    fresh=True,
+    access=2,
+    moved=False,
+    changed=True,
+    exceptions=((1, 0x9600_0010), (2, 0x9600_0021)),
+    injected=False,
+    stuck=False,
+    sigbus=True,
+)
+
+
+def wired(run: RunOutcome) -> bytes:
+    """The run as report.c puts it."""
+    numbers = (run.step, run.ret, run.errno, run.exit_reason, run.before, run.access)
+    marks = (run.fresh, run.moved, run.changed, run.stuck, run.sigbus)
+    packed = struct.pack("<IIiiIIi4Q5B3xII", 1, *numbers, *run.union, *marks, 2, 0)
+    return packed + b"".join(struct.pack("<II", *each) for each in run.exceptions)
+
+
+def test_outcomes_keep_every_field_and_their_order() -> None:
+    body = wired(RUN) + struct.pack("<III", 2, 4, 22) + wired(RUN)
+    expected = Outcomes((RUN, RUN), (Refusal(4, 22),))
+    assert protocol.answer(Kind.OUTCOMES, body) == expected
+
+
+BAD_ANSWERS = [
+    #  kind              body
+    (Kind.OUTCOMES, wired(RUN)[:-1]),
+    (Kind.OUTCOMES, wired(RUN)[:20]),
+    (Kind.OUTCOMES, struct.pack("<I", 9)),
+    (Kind.UNSUPPORTED, b"\0"),
+    (Kind.UNSUPPORTED, struct.pack("<III", 99, 0, 0)),
+    (Kind.FAILED, b""),
+    (Kind.FAILED, b"\0\0\0\0\xff"),
+    (Kind.ERROR, b"truncated frame"),
+    (0x42, b""),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), BAD_ANSWERS)
+def test_what_is_no_answer_is_an_error_and_never_an_outcome(kind: int, body: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.answer(kind, body)
+
+
+def test_a_case_that_was_given_up_says_at_which_step_and_why() -> None:
+    answer = protocol.answer(Kind.FAILED, b"\2\0\0\0" + b"KVM_CREATE_VM: no")
+    assert answer == Failed("KVM_CREATE_VM: no", 2)
+    assert str(answer) == "step 3: KVM_CREATE_VM: no"
+
+
+UNSUPPORTED = [
+    #  case                                            what is said
+    ("fail kvm_gmem_get_pfn EIO\n", "step 1: a stock kernel injects no errors"),
+    ("run\nforce-exit irq\n", "step 2: no CPU can be asked to do this"),
+    ("age slot0\n", "step 1: nothing on the host asks KVM for this when told to"),
+    ("run killed vm-dead\n", "step 1: no VMM can ask for killed vm-dead"),
+    ("guest dc-cvac 0x0\n", "step 1: dc-cvac: the CPU does nothing for it"),
+    (
+        "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x2\n",
+        "step 2: fetch: the CPU does not look at its alignment, or too late",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), UNSUPPORTED)
+def test_what_no_machine_of_this_kind_can_do_is_said_with_its_step(content: str, said: str) -> None:
+    assert str(objection(text.load(content), HOST)) == said
+
+
+SUPPORTED = [
+    "vm ipa-bits=42\nvm nisv-to-user\nvm sea-to-user\nvm cold\n",
+    "run immediate-exit bad-argument other-mm signal\n",
+    "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x3\n",
+    "create mem0 size=0x1000 file\npoison mem0+0x0\nmemory-limit on\n",
+]
+
+
+@pytest.mark.parametrize("content", SUPPORTED)
+def test_what_a_stock_host_can_do_is_not_objected_to(content: str) -> None:
+    assert objection(text.load(content), HOST) is None
+
+
+@needs_compiler
+def test_a_machine_without_kvm_plays_nothing_and_says_so(tmp_path: Path) -> None:
+    with Process(decoder(tmp_path)) as process:
+        machine = LiveMachine(process)
+        assert machine.run(text.load("run\n")) == Unsupported("the host has no KVM", None)
+
+
+@needs_compiler
+def test_an_executor_that_dies_is_reported_and_one_that_was_restarted_answers(
+    tmp_path: Path,
+) -> None:
+    with Process(decoder(tmp_path)) as process:
+        machine = LiveMachine(process)
+        process.channel.shutdown(socket.SHUT_WR)  # the end of its input
+        with pytest.raises(BoxError, match="the executor is gone"):
+            machine.ask(b"")
+        process.restart()
+        with pytest.raises(ProtocolError, match="not a header and whole records"):
+            machine.ask(b"")
