@@ -17,6 +17,8 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := -m pip --disable-pip-version-check
 UV := uv==0.13.9
+LOCK := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes \
+	--custom-compile-command "make lock"
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -42,11 +44,11 @@ bench: $(READY) ## how fast it is here
 live-test: ## replay cases on a real kernel; not in this version
 	@echo "This version has no real-kernel machine: nothing was tested." >&2; exit 3
 
-lock: ## rewrite requirements.txt from pyproject.toml with the newest versions it allows
+lock: ## rewrite the requirements from pyproject.toml with the newest versions it allows
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python $(PIP) install -qq $(UV)
-	@.venv-lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev \
-		--custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+	@$(LOCK) --upgrade --extra dev --output-file requirements.txt pyproject.toml
+	@$(LOCK) --upgrade --extra dev --extra live --output-file requirements-live.txt pyproject.toml
 	@rm -rf .venv-lock
 
 clean: ## remove the environment and the caches; campaigns stay
