@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help fuzz test lint check bench live-test lock clean
+.PHONY: help fuzz test lint check bench quality live-test lock clean
 
 # The first that runs and is new enough; `make PYTHON=...` decides otherwise.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -40,6 +40,9 @@ check: lint test ## lint and test
 
 bench: $(READY) ## how fast it is here
 	@$(BIN)/gff bench
+
+quality: $(READY) ## cases to find each known-bad kernel, guided and unguided; 30 minutes at most
+	@$(BIN)/gff quality --results quality.jsonl
 
 live-test: ## replay cases on a real kernel; not in this version
 	@echo "This version has no real-kernel machine: nothing was tested." >&2; exit 3

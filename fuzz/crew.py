@@ -138,7 +138,7 @@ class Crew:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 # A terminal's ctrl-C is for the supervisor, who passes it on.
                 start_new_session=True,
             )
@@ -168,7 +168,7 @@ def _share(duty: Duty, index: int) -> int | None:
     return duty.cases // duty.workers + (index < duty.cases % duty.workers)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The supervisor's own, with this very package first, and hashes of text always the same."""
     root = str(Path(fuzz.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))

@@ -71,6 +71,11 @@ class Target:
         except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
             self._crashed(data, error)
 
+    @property
+    def found(self) -> bool:
+        """Whether the campaign has a finding."""
+        return bool(self._sizes)
+
     def store_counts(self) -> None:
         """Writes down how often each finding was seen since the last time."""
         for name, count in self._uncounted.items():

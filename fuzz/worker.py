@@ -1,7 +1,7 @@
 """One worker process: libFuzzer drives the target. The only module that imports atheris.
 
     python -m fuzz.worker --campaign DIR --index N --seed S --epoch T --until T --runs N
-                          --coverage MODE --reading READING --parent PID --kernel K...
+                          --coverage MODE --reading READING --parent PID --kernel K... [--first]
 
 libFuzzer leaves without running anybody's exit handlers. So a worker says how it is doing in its
 status file about twice a second, and ends itself when its time or its number of cases is over, or
@@ -48,6 +48,7 @@ PR_SET_PDEATHSIG: Final = 1
 class Orders:
     """The command line: what to search, where, and how long. ``runs`` 0: as many as time allows.
 
+    ``first``: the first finding is the end.
     ``epoch`` is when the campaign began, as if it had never been interrupted.
     """
 
@@ -61,6 +62,7 @@ class Orders:
     reading: Reading
     parent: int
     kernels: tuple[str, ...]
+    first: bool
 
 
 class Worker:
@@ -96,7 +98,7 @@ class Worker:
             self._until_check -= 1
             if self._until_check & NOTE_EVERY - 1 == 0:
                 self._feedback.note_arms()
-            if self._until_check <= 0:
+            if self._until_check <= 0 or (self._orders.first and self._target.found):
                 self._check()
         except (OSError, StoreError) as error:
             _leave(2, f"{error}")
@@ -111,6 +113,7 @@ class Worker:
         now = time.monotonic()
         orders, cases = self._orders, self._target.cases
         done = orders.runs > 0 and cases >= orders.runs
+        done |= orders.first and self._target.found
         if done or self._told_to_stop or now >= orders.until:
             self._target.store_counts()
             self._write_status(now, finished=True)
@@ -216,6 +219,7 @@ def _orders(arguments: Sequence[str]) -> Orders:
     parser.add_argument("--reading", type=Reading, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--kernel", action="append", dest="kernels", required=True)
+    parser.add_argument("--first", action="store_true")
     given = vars(parser.parse_args(arguments))
     return Orders(**{**given, "kernels": tuple(given["kernels"])})
 

@@ -8,11 +8,13 @@ import typer
 from triage.commands.bench import bench
 from triage.commands.corpus import bless_corpus, check_corpus
 from triage.commands.doctor import doctor
+from triage.commands.exhaust import exhaust
 from triage.commands.findings import list_findings, show_finding
 from triage.commands.fuzz import fuzz
 from triage.commands.kernels import kernels
 from triage.commands.live import boot, fetch_parts, list_parts
 from triage.commands.matrix import show_matrix
+from triage.commands.quality import measure_quality
 from triage.commands.run import run
 
 _STATUSES: Final = (
@@ -57,6 +59,7 @@ def _gff(version: _Version = False) -> None:
 
 
 app.command(epilog=_STATUSES)(fuzz)
+app.command(epilog=_STATUSES)(exhaust)
 app.command(epilog=_STATUSES)(run)
 app.command(epilog=_STATUSES)(kernels)
 app.command("matrix", epilog=_STATUSES)(show_matrix)
@@ -71,4 +74,5 @@ _live.command("fetch", epilog=_STATUSES)(fetch_parts)
 _live.command("list", epilog=_STATUSES)(list_parts)
 _live.command("boot", epilog=_STATUSES)(boot)
 app.command(epilog=_STATUSES)(bench)
+app.command("quality", epilog=_STATUSES)(measure_quality)
 app.command(epilog=_STATUSES)(doctor)

@@ -1,0 +1,114 @@
+"""``gff quality``: how many cases the search needs to find each known-bad kernel."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from emu.kernels import CATALOGUE, Kind
+from fuzz.quality import append, load, planned, run_trials
+from fuzz.trial import Result, Trial, TrialError
+from triage.commands.fuzz import Workers
+from triage.commands.options import Json, OnlyKernels
+from triage.durations import counted, seconds, span
+from triage.ending import MissingError, Status, UserError
+from triage.inputs import kernel_names, whole_number
+from triage.quality_text import markdown, quality, screen
+from triage.screen import note, show, show_json
+
+_CORES: Final = 4
+Trials = Annotated[
+    int,
+    typer.Option(
+        "--trials",
+        metavar="N",
+        parser=whole_number("--trials", 1, 1000),
+        help="Trials of each kernel, guided and unguided; six are the fewest for an interval.",
+    ),
+]
+Limit = Annotated[str, typer.Option("--limit", metavar="TIME", help="When a trial is given up.")]
+Within = Annotated[str, typer.Option("--for", metavar="TIME", help="No new trial after that.")]
+Results = Annotated[
+    str, typer.Option("--results", metavar="FILE", help="Where results are kept; added to.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
+
+
+def measure_quality(
+    kernel: OnlyKernels = None,
+    trials: Trials = 6,
+    limit: Limit = "60s",
+    within: Within = "30m",
+    results: Results = "quality.jsonl",
+    workers: Workers = _CORES,
+    markdown_only: Markdown = False,
+    json: Json = False,
+) -> Status:
+    """Search each known-bad kernel from nothing, guided and unguided, and count the cases.
+
+    A trial ends with the first finding. Results are kept, one a line, so that a later run goes on
+    where this one ended. Exit status 1 where a kernel was never found by the guided search.
+
+    Example: gff quality --kernel bad-size-zero --trials 6
+    """
+    kernels = kernel_names(kernel) if kernel else _known_bad()
+    plan = list(planned(kernels, trials, seconds(limit)))
+    path = Path(results)
+    done = _load(path)
+    wanted = set(plan)
+    known = {result.trial: result for result in done if result.trial in wanted}
+    _run([trial for trial in plan if trial not in known], known, path, workers, seconds(within))
+    shown = quality(list(known.values()), len(plan))
+    if json:
+        show_json(shown)
+    elif markdown_only:
+        typer.echo(markdown(shown), nl=False)
+    else:
+        show(screen(shown))
+    missed = any(line.mode == "guided" and not line.found for line in shown.lines)
+    return Status.FINDINGS if missed else Status.CLEAN
+
+
+def _known_bad() -> tuple[str, ...]:
+    return tuple(name for name, entry in CATALOGUE.items() if entry.kind is Kind.KNOWN_BAD)
+
+
+def _run(
+    left: list[Trial], known: dict[Trial, Result], path: Path, workers: int, length: float
+) -> None:
+    """Run what is left of the plan, and add to ``known`` and to the file what comes of it."""
+    started, total = time.monotonic(), len(known) + len(left)
+    if known:
+        note(f"{path}: {counted(len(known), 'result')} of earlier runs count as well")
+
+    def keep(result: Result) -> None:
+        append(path, result)
+        known[result.trial] = result
+        if sys.stderr.isatty():
+            passed = span(time.monotonic() - started)
+            sys.stderr.write(f"\r\x1b[K{len(known)} of {total} trials, {passed}")
+            sys.stderr.flush()
+
+    try:
+        run_trials(left, workers, keep, lambda: time.monotonic() - started < length)
+    except TrialError as error:
+        raise MissingError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename or path}: {error.strerror}") from error
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
+def _load(path: Path) -> list[Result]:
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no such folder")
+    try:
+        return load(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a file of results: {error}") from error
