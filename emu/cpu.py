@@ -3,32 +3,49 @@
 Unicorn runs the guest with both stages of translation on; QEMU's own walker finds the faults.
 """
 
+from copy import copy
 from typing import Final
 
 from emu import layout, selftest
-from emu.abi import DOORBELL, HARNESS_BASE, PAGE_MASK, U64
+from emu.abi import DOORBELL, HARNESS_BASE, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, U64
 from emu.access import Access
-from emu.arena import CODE_SIZE, Arena
+from emu.arena import CODE_SIZE, SHADOW_PFN, Arena
 from emu.asm import assembler
-from emu.case import IPA_BITS
+from emu.case import IPA_BITS, PAGE_SIZES
 from emu.engine import EXCEPTION, OK, Context, EmulatorError, Engine, SystemRegister
 from emu.exits import EC_HVC, EC_UNKNOWN, FSC_INVALID_ENTRY, REFUSALS, Exit
 from emu.harness import MAIR, NOWHERE, TCR, TTBR0, TTBR1, UPPER_HALF, Harness
 from emu.plan import VECTORS, WALKS, Plan, plan_for
 from emu.registers import Registers, part
 from emu.stage2 import ROOT_ADDRESS, Stage2, vtcr
-from emu.syndrome import EC_DABT_CUR, EC_DABT_LOW, EC_SHIFT, FSC, S1PTW
+from emu.syndrome import (
+    EC_DABT_CUR,
+    EC_DABT_LOW,
+    EC_IABT_LOW,
+    EC_SHIFT,
+    FSC,
+    FSC_PERMISSION_3,
+    FSC_TRANSLATION_3,
+    IL,
+    S1PTW,
+    VNCR,
+    WNR,
+)
 
 __all__ = ["Cpu", "Exit"]
 
 _ABORT: Final = Exit.ABORT
 _EL2: Final = 2
+SHADOW_IPA_BITS: Final = IPA_BITS[-1]  # a shadow is as large as the host allows
+_DESCRIPTOR_SIZE: Final = 8
+_HPFAR_SHIFT: Final = 4  # HPFAR_EL2.FIPA
+_VNCR_ABORT: Final = EC_DABT_CUR << EC_SHIFT | IL | VNCR
 
+_VTTBR_EL2: Final = SystemRegister(3, 4, 2, 1, 0)
 _VTCR_EL2: Final = SystemRegister(3, 4, 2, 1, 2)
 _SYSTEM: Final = (
     (SystemRegister(3, 6, 1, 1, 0), 0x501),  # SCR_EL3: NS, HCE, RW
     (SystemRegister(3, 4, 1, 1, 0), 1 << 31 | 1),  # HCR_EL2: RW, VM
-    (SystemRegister(3, 4, 2, 1, 0), ROOT_ADDRESS),  # VTTBR_EL2
     (SystemRegister(3, 0, 10, 2, 0), MAIR),
     (SystemRegister(3, 0, 2, 0, 2), TCR),
     (SystemRegister(3, 0, 2, 0, 0), TTBR0),
@@ -39,7 +56,7 @@ _SYSTEM: Final = (
 
 
 class Cpu:
-    """One CPU, its memory and its stage 2.
+    """One CPU, its memory and its stage 2: the ``canonical`` one or, while L2 runs, the ``shadow``.
 
     After an ABORT, ``esr``, ``far`` and ``hpfar`` are ESR_EL2, FAR_EL2 and HPFAR_EL2; after an
     EXCEPTION, ``esr`` is ESR_EL1. ``pc`` is where the guest stands. A new CPU must be reset.
@@ -48,7 +65,9 @@ class Cpu:
     __slots__ = (
         "_base",
         "_bases",
+        "_canonical_base",
         "_engine",
+        "_engines",
         "_general",
         "_harness",
         "_idle",
@@ -61,19 +80,23 @@ class Cpu:
         "_refusal",
         "_refused",
         "_registers",
+        "_shadow_base",
         "_start",
         "_target",
         "arena",
+        "canonical",
         "esr",
         "far",
         "hpfar",
         "pc",
+        "shadow",
         "stage2",
     )
 
     def __init__(self) -> None:
         self.arena = Arena()
-        self.stage2 = Stage2(self.arena)
+        self.stage2 = self.canonical = Stage2(self.arena)
+        self.shadow = Stage2(self.arena, SHADOW_PFN)
         self.esr = self.far = self.hpfar = self.pc = 0
         self._harness = harness = Harness(assembler())
         harness.write(self.arena)
@@ -91,28 +114,63 @@ class Cpu:
         self._start_engine()
         selftest.check(self)
 
+    def sibling(self) -> "Cpu":
+        """Another CPU with the same memory and the same stage 2; join() lets it take part."""
+        other = copy(self)
+        other._operands = memoryview(bytearray(self._operands)).cast("Q")
+        other._open_engine()
+        other._find_registers()
+        return other
+
     def _start_engine(self) -> None:
+        self._engines = list[Engine]()
+        self._open_engine()
+        self._engines.append(self._engine)
+        self.stage2.reset(IPA_BITS[-1], warm=True)
+        self._layout = layout.find(self._engine, self._harness)
+        self._find_registers()
+
+    def _open_engine(self) -> None:
         self._engine = engine = Engine(self.arena)
         self._start = engine.start
-        self._bases = {bits: _base(engine, bits) for bits in IPA_BITS}
-        self._base = base = self._bases[IPA_BITS[-1]]
-        self.stage2.reset(IPA_BITS[-1], warm=True)
-        engine.restore(base.pointer)
-        self._layout = layout.find(engine, self._harness)
-        self._registers = Registers(engine, self._layout)
-        self._general = self._registers.general
+        self._bases = {
+            (bits, size): _base(engine, bits, page_size=size)
+            for bits in IPA_BITS
+            for size in PAGE_SIZES
+        }
+        self._shadow_base = _base(engine, SHADOW_IPA_BITS, self.shadow.root)
+        self._base = self._canonical_base = base = self._bases[IPA_BITS[-1], PAGE_SIZE]
         engine.restore(base.pointer)
 
-    def reset(self, ipa_bits: int, warm: bool) -> None:
-        """A new VM; ``warm``: its harness is mapped."""
-        self.arena.reset()
+    def _find_registers(self) -> None:
+        self._registers = Registers(self._engine, self._layout)
+        self._general = self._registers.general
+        self._engine.restore(self._base.pointer)
+
+    def reset(self, ipa_bits: int, warm: bool, page_size: int = PAGE_SIZE) -> None:
+        """A new VM on a host with these pages; ``warm``: its harness is mapped."""
+        self.stage2 = self.canonical
+        self.arena.reset(page_size)
         if self.stage2.exposed:
             self._harness.write(self.arena)
-            self._engine.flush_code()
-        self.stage2.reset(ipa_bits, warm)
-        if self._base is not self._bases[ipa_bits]:
-            self._base = self._bases[ipa_bits]
+            for engine in self._engines:
+                engine.flush_code()
+        del self._engines[1:]
+        self.stage2.reset(ipa_bits, warm, page_size)
+        base = self._bases[ipa_bits, page_size]
+        if self._base is not base:
+            self._base = base
             self._engine.restore(self._base.pointer)
+        self.esr = self.far = self.hpfar = 0
+        self.load_idle()
+
+    def join(self, ipa_bits: int, page_size: int) -> None:
+        """Take part in the VM of the CPU that this one is a sibling of."""
+        self.stage2 = self.canonical
+        self._engines.append(self._engine)
+        self._engine.flush_tlb()
+        self._base = self._canonical_base = self._bases[ipa_bits, page_size]
+        self._engine.restore(self._base.pointer)
         self.esr = self.far = self.hpfar = 0
         self.load_idle()
 
@@ -130,10 +188,24 @@ class Cpu:
         else:
             self._load_special(plan, access, address)
 
+    def switch(self, l2: bool) -> None:
+        """What is loaded next is L2's, or L1's again."""
+        if l2:
+            self._canonical_base, self._base = self._base, self._shadow_base
+        else:
+            self._base = self._canonical_base
+        self._engine.restore(self._base.pointer)
+        self.stage2 = self.shadow if l2 else self.canonical
+        self.stage2.stale = True  # the CPU does not tell the translations of the two apart
+
     def load_idle(self) -> None:
         """The guest stands before the store to the idle doorbell."""
         self._operands[1] = 0
         self._place(self._idle)
+
+    def load_vncr(self) -> None:
+        """The guest stands before an access that only ``abort_vncr`` knows."""
+        self._place(self._nothing)
 
     def _place(self, plan: Plan) -> None:
         if self._plan.soils:
@@ -152,7 +224,9 @@ class Cpu:
         elif refusal == 0:
             plan = self._nothing if plan.program.bell == NOWHERE else self._idle
         walk = plan.access in WALKS
-        self._operands[1] = UPPER_HALF | (address & ~PAGE_MASK) >> 3 << 30 if walk else address
+        self._operands[1] = _walked(address) if walk else address
+        if plan.access is Access.WALK_AF:
+            self._operands[1] = address & -_DESCRIPTOR_SIZE
         self._place(plan)
         if walk:
             self._registers.words[self._layout.ttbr1] = address & PAGE_MASK
@@ -169,7 +243,8 @@ class Cpu:
         """Run until the next exit. After an ABORT, the same access again."""
         engine, at, registers = self._engine, self._layout, self._registers
         if self.stage2.stale:
-            engine.flush_tlb()
+            for each in self._engines:
+                each.flush_tlb()
             self.stage2.stale = False
         engine.entry.value = self.pc
         status = self._start()
@@ -186,6 +261,28 @@ class Cpu:
         self.hpfar = words[at.hpfar]
         if self._plan.corrected or esr & S1PTW:
             self._correct(self._plan)
+        return _ABORT
+
+    def abort_fetch(self) -> Exit:
+        """The same where stage 2 does not map the guest's code.
+
+        Corrected: the harness's stage 1 would abort first, on its own tables. It stands for none:
+        a guest with its MMU off was observed.
+        """
+        self.esr = EC_IABT_LOW << EC_SHIFT | IL | self.stage2.fault_status(self.pc)
+        self.far = self.pc
+        self.hpfar = self.pc >> PAGE_SHIFT << _HPFAR_SHIFT
+        return _ABORT
+
+    def abort_vncr(self, address: int, *, write: bool, mapped: bool) -> Exit:
+        """The same at L1's VNCR page. The CPU accesses it at the host's EL2, where stage 2 has no
+        part and HPFAR_EL2 is not valid.
+
+        Corrected: Unicorn has no FEAT_NV2.
+        """
+        status = FSC_PERMISSION_3 if mapped else FSC_TRANSLATION_3
+        self.esr = _VNCR_ABORT | (WNR if write else 0) | status
+        self.far, self.hpfar = address, 0
         return _ABORT
 
     def _left(self) -> Exit:
@@ -218,6 +315,8 @@ class Cpu:
             self.esr = self.esr & ~FSC | self.stage2.fault_status(self.hpfar << 8)
         if self.esr >> EC_SHIFT == EC_DABT_LOW and self.pc != plan.program.bell:
             self.esr = self.esr & ~plan.clear | plan.add
+            if plan.access is Access.WALK_AF:
+                self.far = _walked(self.far)
         if plan.access is Access.WRITE_EXCLUSIVE:
             # Corrected: the return from an exception opens the exclusive monitor.
             self._registers.words[self._layout.exclusive] = U64
@@ -260,11 +359,18 @@ class Cpu:
         self.pc += 4
 
 
-def _base(engine: Engine, ipa_bits: int) -> Context:
+def _base(
+    engine: Engine, ipa_bits: int, root: int = ROOT_ADDRESS, page_size: int = PAGE_SIZE
+) -> Context:
     """The state of a new CPU under a stage 2 of this size."""
-    for register, value in (*_SYSTEM, (_VTCR_EL2, vtcr(ipa_bits))):
+    for register, value in (*_SYSTEM, (_VTTBR_EL2, root), (_VTCR_EL2, vtcr(ipa_bits, page_size))):
         engine.set_system(register, value)
     return engine.snapshot()
+
+
+def _walked(address: int) -> int:
+    """The virtual address whose walk reads the descriptor at ``address``."""
+    return UPPER_HALF | (address & ~PAGE_MASK) >> 3 << 30
 
 
 def _hung(status: int) -> Exit:

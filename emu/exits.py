@@ -11,7 +11,7 @@ from typing import Final
 from emu.access import Access
 from emu.asm import SNIPPETS
 from emu.harness import INPUT_BITS
-from emu.syndrome import CM, EC_DABT_CUR, EC_SHIFT, IL, WNR
+from emu.syndrome import CM, EC_DABT_CUR, EC_SHIFT, IL, S1PTW, WNR
 
 
 @unique
@@ -50,9 +50,14 @@ def correction(access: Access) -> tuple[int, int]:
     Corrected: Unicorn gives a load or store with write-back a valid syndrome.
     Corrected: its cache maintenance never faults. The load before it does, and its ESR becomes that
     of cache maintenance: CM and WnR set, no valid syndrome.
+    Corrected: it has no FEAT_HAFDBS. A store to the descriptor stands for the walk that updates it,
+    and its ESR becomes that of the walk: a translation fault is met by its read, a permission fault
+    by its write, which is how KVM tells the two apart.
     """
     if SNIPPETS[access].probed:
         return _WITH_ISV, CM | WNR
+    if access is Access.WALK_AF:
+        return _WITH_ISV | WNR, S1PTW
     return (_WITH_ISV if access in _WRITE_BACK else 0), 0
 
 
@@ -91,4 +96,5 @@ REFUSALS: Final[dict[Access, Refusal]] = {
     Access.FETCH: _refuse_misaligned_fetch,
     Access.WALK: _refuse_walk,
     Access.AT_WALK: _refuse_at,
+    Access.WALK_AF: _refuse_walk,
 }

@@ -7,12 +7,14 @@ from enum import Enum, unique
 from typing import Final, assert_never
 
 from emu.abi import errno_name
-from emu.case import Case, Run
+from emu.case import Case, GetDirtyLog, Run
 from emu.outcome import Outcomes, describe
 from emu.tokens import Line, Word, one_of
 from emu.words import ERRNOS
 
 _CONDEMNED_BY: Final = "!"
+_CLEAN: Final = "clean"
+_DIRTY: Final = "dirty"
 _KERNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CLAUSE: Final = re.compile(r"[A-Z]+[0-9]+")
 _LAST_ERRNO: Final = 4095
@@ -44,12 +46,20 @@ class ExpectedRefusal:
     errno: str
 
 
-ExpectedLine = ExpectedRun | ExpectedRefusal
+@dataclass(frozen=True, slots=True)
+class ExpectedLog:
+    """A dirty log that was read, counted as a refusal is, and the numbers of its pages."""
+
+    number: int
+    pages: tuple[int, ...]
+
+
+ExpectedLine = ExpectedRun | ExpectedRefusal | ExpectedLog
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Kernels that do the same, known in the same way. Runs stand before refusals."""
+    """Kernels that do the same, known in the same way. Runs stand before the other steps."""
 
     basis: Basis
     kernels: tuple[str, ...]
@@ -64,10 +74,11 @@ def expected_lines(
         ExpectedRun(index + 1, describe(run), tuple(dict.fromkeys(condemned.get(index, ()))))
         for index, run in enumerate(outcomes.runs)
     ]
-    refusals = [
+    steps: list[ExpectedLine] = [
         ExpectedRefusal(each.step + 1, errno_name(each.errno)) for each in outcomes.refusals
     ]
-    return (*runs, *refusals)
+    steps += [ExpectedLog(each.step + 1, each.pages) for each in outcomes.logs]
+    return (*runs, *sorted(steps, key=lambda step: step.number))
 
 
 def arrange(
@@ -99,6 +110,10 @@ def dump_line(line: ExpectedLine) -> str:
             return f"run {number}: {outcome}{condemned}"
         case ExpectedRefusal(number, errno):
             return f"step {number}: {errno}"
+        case ExpectedLog(number, ()):
+            return f"step {number}: {_CLEAN}"
+        case ExpectedLog(number, pages):
+            return f"step {number}: {_DIRTY} {','.join(map(str, pages))}"
         case _:
             assert_never(line)
 
@@ -138,10 +153,16 @@ def _kernels(line: Line, named: set[str]) -> tuple[str, ...]:
 
 def _with(group: Expectation, new: ExpectedLine, line: Line) -> Expectation:
     """``group`` and another line of it."""
-    if any(type(old) is type(new) and old.number == new.number for old in group.lines):
+    place = _place(new)
+    if any(_place(old) == place for old in group.lines):
         raise line.twice(line.words[1])
-    lines = sorted((*group.lines, new), key=lambda it: (isinstance(it, ExpectedRefusal), it.number))
+    lines = sorted((*group.lines, new), key=_place)
     return replace(group, lines=tuple(lines))
+
+
+def _place(line: ExpectedLine) -> tuple[bool, int]:
+    """Where a line stands in its group, which no other line may do."""
+    return not isinstance(line, ExpectedRun), line.number
 
 
 def _run(line: Line, case: Case) -> ExpectedRun:
@@ -171,15 +192,29 @@ def _clauses(line: Line, words: Sequence[Word]) -> tuple[str, ...]:
     return tuple(word.text for word in clauses)
 
 
-def _refusal(line: Line, case: Case) -> ExpectedRefusal:
+def _step(line: Line, case: Case) -> ExpectedRefusal | ExpectedLog:
     steps = {i for i, step in enumerate(case.steps, start=1) if not isinstance(step, Run)}
     number = _number(line, steps, "the number of a step of the case other than run")
-    errno = line.need("an errno")
-    if errno.text.isdecimal():
-        line.integer(errno, 1, _LAST_ERRNO)
-    else:
-        line.choice(errno, ERRNOS)
-    return ExpectedRefusal(number, errno.text)
+    answers = (_CLEAN, _DIRTY) if isinstance(case.steps[number - 1], GetDirtyLog) else ()
+    word = line.need(one_of([*answers, "an errno"]))
+    if word.text in answers:
+        return ExpectedLog(number, _pages(line) if word.text == _DIRTY else ())
+    if word.text.isdecimal():
+        line.integer(word, 1, _LAST_ERRNO)
+    elif word.text not in ERRNOS:
+        raise line.wrong(word, one_of([*answers, *ERRNOS]))
+    return ExpectedRefusal(number, word.text)
+
+
+def _pages(line: Line) -> tuple[int, ...]:
+    """Take the numbers of a log's pages, in ascending order."""
+    pages: list[int] = []
+    for part in line.need("the numbers of the pages").parts():
+        page = line.integer(part)
+        if pages and page <= pages[-1]:
+            raise line.wrong(part, f"a number above {pages[-1]}")
+        pages.append(page)
+    return tuple(pages)
 
 
 def _number(line: Line, allowed: Container[int], shape: str) -> int:
@@ -195,5 +230,5 @@ def _number(line: Line, allowed: Container[int], shape: str) -> int:
 
 _READERS: Final[Mapping[str, Callable[[Line, Case], ExpectedLine]]] = {
     "run": _run,
-    "step": _refusal,
+    "step": _step,
 }

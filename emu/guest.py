@@ -63,12 +63,32 @@ class Fault:
     hpfar_valid: bool = True
 
 
+@dataclass(slots=True)
+class VncrTlb:
+    """The host's own mapping of L1's VNCR page (struct vncr_tlb, and the fixmap made from it).
+
+    ``page``: its address in L1's memory, or None where it is not mapped.
+    """
+
+    page: int | None = None
+    writable: bool = False
+
+
+@unique
+class Special(Enum):
+    """Whose an access is, if it is not L1's own."""
+
+    L2 = "l2"
+    VNCR = "vncr"  # the CPU's, at L1's VNCR page
+
+
 class Pending(NamedTuple):
     """An access of the program: the step that asked for it, and its effective address."""
 
     step: int
     access: Access
     address: int
+    special: Special | None = None
 
 
 @unique
@@ -83,10 +103,12 @@ class _Place(Enum):
 
 # Plain names, for the hot path: see emu.abi.
 _BETWEEN, _ACCESS, _IDLE, _HANDLER = _Place
+_VNCR: Final = Special.VNCR
 _ABORT: Final = Exit.ABORT
 _DONE: Final = Exit.DONE
 _EXCEPTION: Final = Exit.EXCEPTION
 _TRAP: Final = ArmException.TRAP
+VNCR_ACCESSES: Final = frozenset({Access.VNCR_READ, Access.VNCR_WRITE})
 
 
 class GuestContext:
@@ -95,12 +117,15 @@ class GuestContext:
     __slots__ = (
         "_entries",
         "_place",
+        "_special",
         "cpu",
         "current",
         "exceptions",
         "forced_abort",
         "forced_exit",
+        "in_l2",
         "program",
+        "vncr_tlb",
     )
 
     def __init__(self, cpu: Cpu) -> None:
@@ -110,7 +135,10 @@ class GuestContext:
         self.exceptions: list[tuple[int, int]] = []
         self.forced_abort: ForceAbort | None = None
         self.forced_exit: CpuExit | None = None
+        self.in_l2 = False
+        self.vncr_tlb: VncrTlb | None = None  # where the guest has EL2
         self._place = _BETWEEN
+        self._special: Special | None = None  # of what is loaded
         self._entries = 0
 
     # THE KERNEL'S SIDE
@@ -130,7 +158,10 @@ class GuestContext:
         while True:
             if self._place is _BETWEEN or self._place is _HANDLER:
                 self._load_next()
-            exit_ = self.cpu.enter() if self.forced_abort is None else self._enter_forced()
+            if self.forced_abort is None and self._special is None:
+                exit_ = self.cpu.enter()
+            else:
+                exit_ = self._enter_specially()
             if exit_ is _ABORT:
                 if self.cpu.at_doorbell and self._goes_on():
                     continue
@@ -200,12 +231,33 @@ class GuestContext:
         self._entries = 0
         if self.program:
             self.current = pending = self.program.popleft()
-            self.cpu.load(pending.access, pending.address, not self.program)
+            if pending.special is not self._special:
+                self._change_to(pending.special)
+            if pending.special is None:
+                self.cpu.load(pending.access, pending.address, not self.program)
+            else:
+                self._load_special(pending)
             self._place = _ACCESS
         else:
             self.current = None
+            if self._special is not None:
+                self._change_to(None)
             self.cpu.load_idle()
             self._place = _IDLE
+
+    def _change_to(self, special: Special | None) -> None:
+        """L1 enters L2, or L2 is done; or neither."""
+        self._special = special
+        in_l2 = special is Special.L2
+        if in_l2 is not self.in_l2:
+            self.in_l2 = in_l2
+            self.cpu.switch(in_l2)
+
+    def _load_special(self, pending: Pending) -> None:
+        if pending.special is _VNCR:
+            self.cpu.load_vncr()
+        else:  # the doorbell is L1's to ring
+            self.cpu.load(pending.access, pending.address, False)
 
     def _drop(self) -> None:
         self.current = None
@@ -225,32 +277,56 @@ class GuestContext:
 
     def _report(self, fault: Fault) -> None:
         cpu = self.cpu
-        fault.esr, fault.far, fault.hpfar, fault.hpfar_valid = cpu.esr, cpu.far, cpu.hpfar, True
+        fault.esr, fault.far, fault.hpfar = cpu.esr, cpu.far, cpu.hpfar
+        fault.hpfar_valid = self._special is not _VNCR
         if self.forced_abort is not None and self._is_own_abort():
-            abort, self.forced_abort = self.forced_abort, None
-            fault.esr = fault.esr & ~FSC | abort.fsc
-            for bit, esr_bit in _FORCED_ESR:
-                if abort.bits & bit:
-                    fault.esr |= esr_bit
-            fault.hpfar_valid = not abort.bits & AbortBit.HPFAR_INVALID
+            self._force(fault, self.forced_abort)
+
+    def _force(self, fault: Fault, abort: ForceAbort) -> None:
+        """Make the abort the one that was asked for."""
+        self.forced_abort = None
+        fault.esr = fault.esr & ~FSC | abort.fsc
+        for bit, esr_bit in _FORCED_ESR:
+            if abort.bits & bit:
+                fault.esr |= esr_bit
+        if abort.bits & AbortBit.HPFAR_INVALID:
+            fault.hpfar_valid = False
+
+    def _enter_vncr(self, pending: Pending) -> Exit:
+        """L1's access of an EL2 register in memory, through what the host has mapped."""
+        tlb, write = self.vncr_tlb, pending.access is Access.VNCR_WRITE
+        mapped = tlb is not None and tlb.page == pending.address & PAGE_MASK
+        permitted = mapped and tlb is not None and (tlb.writable or not write)
+        if permitted and self.forced_abort is None:
+            return _DONE
+        return self.cpu.abort_vncr(pending.address, write=write, mapped=mapped)
+
+    def _enter_specially(self) -> Exit:
+        """What is L2's, at L1's VNCR page, or made to abort."""
+        cpu = self.cpu
+        if self._special is _VNCR and self.current is not None:
+            return self._enter_vncr(self.current)
+        if self.in_l2 and cpu.stage2.descriptor(cpu.pc) is None:
+            return cpu.abort_fetch()
+        return cpu.enter() if self.forced_abort is None else self._enter_forced()
 
     def _enter_forced(self) -> Exit:
         """Enter with the pages of the access out of stage 2, so that it must abort."""
         stage2 = self.cpu.stage2
         removed = []
         for ipa in self._own_pages():
-            leaf = stage2.get(ipa)
-            if leaf is not None:
-                removed.append((ipa, leaf.pfn, leaf.prot))
+            descriptor = stage2.descriptor(ipa)
+            if descriptor is not None:
+                removed.append((ipa, descriptor))
                 stage2.unmap(ipa)
         exit_ = self.cpu.enter()
-        for ipa, pfn, prot in removed:
-            stage2.map(ipa, pfn, prot)
+        for ipa, descriptor in removed:
+            stage2.restore(ipa, descriptor)
         return exit_
 
     def _is_own_abort(self) -> bool:
         """Whether the abort is the access's, not that of the harness's code or doorbell."""
-        return fault_ipa(self.cpu.hpfar) in self._own_pages()
+        return self._special is _VNCR or fault_ipa(self.cpu.hpfar) in self._own_pages()
 
     def _own_pages(self) -> range:
         if self._place is not _ACCESS or self.current is None:

@@ -63,20 +63,28 @@ def _locate(engine: Engine, layout: Layout) -> int:
     marks = [_mark(salt, number) for number in range(len(X))]
     for mark, register in zip(marks, X, strict=True):
         engine.set_register(register, mark)
-    pattern = b"".join(mark.to_bytes(8, "little") for mark in marks)
+    # In halves, and read into one place that is wiped, so that no copy of ours is ever found.
+    first, second = (_bytes(half) for half in (marks[:16], marks[16:]))
+    buffer = bytearray(_REACH)
+    places: set[int] = set()
     with _own_memory() as memory:
         record = memoryview(_read(memory, engine.address, _RECORD_SIZE)).cast("Q")
-        places = {
-            word + offset
-            for word in record
-            if word in _ADDRESSES and (offset := _read(memory, word, _REACH).find(pattern)) >= 0
-        }
+        for word in record:
+            if word in _ADDRESSES and _read_into(memory, word, buffer):
+                offset = buffer.find(first)
+                if offset >= 0 and buffer.startswith(second, offset + len(first)):
+                    places.add(word + offset)
+                    buffer[:] = bytes(_REACH)
     if len(places) != 1:
         raise EmulatorError(
             f"Unicorn's CPU has its registers in {len(places)} places, and one was expected:"
             " this is not the Unicorn 2.1.4 that this project knows"
         )
     return places.pop() - 8 * layout.general.start
+
+
+def _bytes(marks: list[int]) -> bytes:
+    return b"".join(mark.to_bytes(8, "little") for mark in marks)
 
 
 def _own_memory() -> FileIO:
@@ -88,7 +96,13 @@ def _own_memory() -> FileIO:
 
 def _read(memory: FileIO, address: int, size: int) -> bytes:
     """What is at ``address``; shorter, or nothing, where no memory is."""
+    buffer = bytearray(size)
+    return bytes(buffer[: _read_into(memory, address, buffer)])
+
+
+def _read_into(memory: FileIO, address: int, buffer: bytearray) -> int:
+    """How many bytes at ``address`` are there to be read; the rest of the buffer keeps."""
     try:
-        return os.pread(memory.fileno(), size, address)
+        return os.preadv(memory.fileno(), [buffer], address)
     except OSError:
-        return b""
+        return 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _IPA_BITS: Final = 40
 # What no emulated CPU does by itself: the guest's own doing, or KVM's (``emu.guest``).
-_SYNTHETIC: Final = frozenset({Access.WALK_AF, Access.VNCR_READ, Access.VNCR_WRITE})
+_SYNTHETIC: Final = frozenset({Access.VNCR_READ, Access.VNCR_WRITE})
 _ADDRESS: Final = 0x12_3456_7040  # nothing is mapped in its 1 GiB, so that the walk ends at level 1
 _TRANSLATION_1: Final = 0x05
 

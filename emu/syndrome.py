@@ -18,6 +18,7 @@ SAS_SHIFT: Final = 22
 SSE: Final = 1 << 21
 SRT_SHIFT: Final = 16
 SF: Final = 1 << 15
+VNCR: Final = 1 << 13
 LST: Final = 3 << 11
 FNV: Final = 1 << 10
 EA: Final = 1 << 9
@@ -28,7 +29,10 @@ FSC: Final = 0x3F
 EC: Final = 0x3F << EC_SHIFT
 
 FSC_ADDRESS_SIZE: Final = 0x00
+FSC_TRANSLATION_3: Final = 0x07
+FSC_PERMISSION_3: Final = 0x0F
 FSC_SEA: Final = 0x10
+FSC_SEA_ON_WALK: Final = 0x14  # at level 0; the others follow
 FSC_EXCL_ATOMIC: Final = 0x35
 
 # Level -1 (0x2b) exists only with 52-bit addresses; KVM counts it all the same.

@@ -20,16 +20,19 @@ from emu.outcome import Outcomes
 
 _SOURCES: Final = tuple(str(Path(package.__path__[0])) for package in (emu.kvm, emu.kernels))
 _ENTRY: Final = "kvm_vcpu_ioctl_run"
-_ABORT: Final = "kvm_handle_guest_abort"
+_ABORTS: Final = ("kvm_handle_guest_abort", "kvm_handle_vncr_abort")
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """An abort to EL2 as the kernel read it, and the step whose access took it (or IDLE)."""
+    """An abort to EL2 as the kernel read it, and the step whose access took it (or IDLE).
+
+    ``hpfar`` is None where HPFAR_EL2 is not valid.
+    """
 
     esr: int
     far: int
-    hpfar: int
+    hpfar: int | None
     step: int
 
 
@@ -44,8 +47,12 @@ class Call:
 
 @dataclass(slots=True)
 class RunTrace:
-    """What one KVM_RUN passed, in order."""
+    """What one KVM_RUN passed, in order, with what other threads did meanwhile.
 
+    ``step`` is the index of its Run step.
+    """
+
+    step: int
     calls: list[Call] = field(default_factory=list)
     aborts: list[Abort] = field(default_factory=list)
 
@@ -55,10 +62,11 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.runs: list[RunTrace] = []
-        self._open: list[int] = []  # indices into calls, of the functions that have not returned
+        # The functions that have not returned: whose KVM_RUN, and the index in its calls.
+        self._open: list[tuple[RunTrace, int]] = []
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        if not frame.f_code.co_filename.startswith(_SOURCES):
+        if not _is_kernel(frame):
             return
         name = frame.f_code.co_name
         if name.startswith(("_", "<")) or ("vcpu" not in frame.f_locals and not self._open):
@@ -69,28 +77,36 @@ class _Watcher:
             self._leave(argument)
 
     def _enter(self, name: str, frame: FrameType) -> None:
-        if name == _ENTRY:
-            self.runs.append(RunTrace())
-            self._open.clear()
-        elif not self._open:
+        caller = frame.f_back
+        if name == _ENTRY and caller is not None and not _is_kernel(caller):
+            trace = RunTrace(caller.f_locals["index"])
+            self.runs.append(trace)
+        elif self._open:
+            trace = self._open[-1][0]
+        else:
             return
-        trace = self.runs[-1]
-        if name == _ABORT:
+        if name in _ABORTS:
             trace.aborts.append(_abort(frame))
-        self._open.append(len(trace.calls))
-        trace.calls.append(Call(name, len(self._open) - 1, None))
+        depth = sum(other is trace for other, _ in self._open)
+        self._open.append((trace, len(trace.calls)))
+        trace.calls.append(Call(name, depth, None))
 
     def _leave(self, result: object) -> None:
-        calls = self.runs[-1].calls
-        index = self._open.pop()
+        trace, index = self._open.pop()
+        calls = trace.calls
         if isinstance(result, int) and not isinstance(result, bool):
             calls[index] = Call(calls[index].name, calls[index].depth, int(result))
+
+
+def _is_kernel(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_SOURCES)
 
 
 def _abort(frame: FrameType) -> Abort:
     vcpu: Vcpu = frame.f_locals["vcpu"]
     fault = vcpu.fault
-    return Abort(fault.esr, fault.far, fault.hpfar, vcpu.guest.step)
+    hpfar = fault.hpfar if fault.hpfar_valid else None
+    return Abort(fault.esr, fault.far, hpfar, vcpu.guest.step)
 
 
 def run_traced(model: Model, case: Case, kernel: Kernel) -> tuple[Outcomes, list[RunTrace]]:
@@ -101,4 +117,4 @@ def run_traced(model: Model, case: Case, kernel: Kernel) -> tuple[Outcomes, list
         outcomes = model.run(case, kernel)
     finally:
         sys.setprofile(None)
-    return outcomes, watcher.runs
+    return outcomes, sorted(watcher.runs, key=lambda run: run.step)

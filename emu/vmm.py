@@ -6,6 +6,7 @@ One small function a step. Each returns 0, or -errno where the call was refused.
 from collections.abc import Callable
 from typing import Final
 
+from emu import l1
 from emu.abi import (
     HARNESS_BASE,
     HARNESS_SIZE,
@@ -40,7 +41,6 @@ from emu.case import (
     Protection,
     PunchHole,
     ReleaseGmem,
-    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
@@ -49,8 +49,8 @@ from emu.case import (
     Userfault,
     effective_address,
 )
-from emu.guest import Pending
-from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.guest import VNCR_ACCESSES, Pending, Special
+from emu.injection import Fail, ForceAbort, ForceExit
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.memslots import MemoryRegion
 from emu.kvm.state import (
@@ -62,19 +62,22 @@ from emu.kvm.state import (
     Vma,
     user_address,
 )
+from emu.outcome import DirtyLog
 
 _HARNESS_OBJECT: Final = 15
 _MMIO_IS_WRITE: Final = 0xFF << 32
 
 
-def harness_memory() -> tuple[dict[int, UserMemory], MemorySlot]:
+def harness_memory(page_size: int) -> tuple[dict[int, UserMemory], MemorySlot]:
     """The VMM memory and the slot that hold the guest's code and stage-1 tables.
 
-    No case can name either, and the slot is read-only, so one of each serves every VM.
+    No case can name either, and the slot is read-only, so one of each serves every VM on a host
+    with pages of this size.
     """
-    vmas = [Vma(0, CODE_SIZE, Protection.READ_WRITE)]
-    pages = {page: HARNESS_PFN + page for page in range(CODE_SIZE >> PAGE_SHIFT)}
-    memory = UserMemory(MemKind.FILE, CODE_SIZE, vmas, pages)
+    vmas = [Vma(0, CODE_SIZE, Protection.READ_WRITE, MemKind.FILE)]
+    frames = range(HARNESS_PFN, HARNESS_PFN + (CODE_SIZE >> PAGE_SHIFT), page_size >> PAGE_SHIFT)
+    pages = dict(enumerate(frames))
+    memory = UserMemory(MemKind.SHARED, CODE_SIZE, vmas, pages)
     address = user_address(_HARNESS_OBJECT, 0)
     slot = MemorySlot(HARNESS_SLOT, HARNESS_BASE, CODE_SIZE, MemFlag.READONLY, address, None, 0)
     return {_HARNESS_OBJECT: memory}, slot
@@ -83,7 +86,7 @@ def harness_memory() -> tuple[dict[int, UserMemory], MemorySlot]:
 class Vmm:
     """Does the steps of one case to one VM."""
 
-    __slots__ = ("bases", "guest", "kernel", "kvm", "vcpu")
+    __slots__ = ("bases", "guest", "kernel", "kvm", "logs", "vcpu")
 
     def __init__(self, kernel: Kernel, vcpu: Vcpu) -> None:
         self.kernel = kernel
@@ -91,9 +94,10 @@ class Vmm:
         self.kvm = vcpu.kvm
         self.guest = vcpu.guest
         self.bases: dict[int, int] = {}
+        self.logs: list[DirtyLog] = []
 
     def do(self, index: int, step: Step) -> int:
-        """Do the step at ``index``; 0 or -errno. KVM_RUN is the machine's."""
+        """Do the step at ``index``; 0 or -errno. KVM_RUN, ``at`` and ``vcpu`` are the machine's."""
         return _DO[type(step)](self, step, index)
 
     # MEMORY
@@ -184,6 +188,10 @@ class Vmm:
         self.kvm.memory_limit = step.on
         return 0
 
+    def _memlock_limit(self, step: MemlockLimit, _: int) -> int:
+        self.kvm.memlock_limit = step.on
+        return 0
+
     def _ioeventfd(self, step: IoEventFd, _: int) -> int:
         if self.kvm.vm_dead:
             return -Errno.EIO
@@ -192,6 +200,18 @@ class Vmm:
         if (step.gpa, step.size) in self.kvm.ioeventfds:
             return -Errno.EEXIST
         self.kvm.ioeventfds.add((step.gpa, step.size))
+        return 0
+
+    def _userfault(self, step: Userfault, _: int) -> int:
+        return self.kernel.userfaultfd_ctl(
+            self.kvm, step.mem.index, step.mem.offset, step.size, step.mode
+        )
+
+    def _get_dirty_log(self, step: GetDirtyLog, index: int) -> int:
+        answer = self.kernel.kvm_vm_ioctl_get_dirty_log(self.kvm, step.slot)
+        if isinstance(answer, int):
+            return answer
+        self.logs.append(DirtyLog(index, answer))
         return 0
 
     # INJECTION
@@ -215,8 +235,25 @@ class Vmm:
         first, last = touched(step.access, address)
         if last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE:
             return -Errno.EINVAL  # the guest does not meddle with its own code and tables
-        self.guest.program.append(Pending(index, step.access, address))
+        special = Special.VNCR if step.access in VNCR_ACCESSES else None
+        if special and self.kvm.nested is None:
+            return -Errno.EOPNOTSUPP
+        self.guest.program.append(Pending(index, step.access, address, special))
         return 0
+
+    # THE GUEST AS A HYPERVISOR
+
+    def _l1_map(self, step: L1Map, _: int) -> int:
+        return l1.l1_map(self.kernel, self.kvm, step, self.bases)
+
+    def _l1_table(self, step: L1Table, _: int) -> int:
+        return l1.l1_table(self.kernel, self.kvm, step, self.bases)
+
+    def _l1_vtcr(self, step: L1Vtcr, _: int) -> int:
+        return l1.l1_vtcr(self.kernel, self.kvm, step)
+
+    def _program_l2(self, step: GuestL2, index: int) -> int:
+        return l1.guest_l2(self.kvm, self.guest, step, index)
 
     def _skip(self, _step: Skip, _: int) -> int:
         if not self.vcpu.mmio_needed:  # its completion moves the PC as well
@@ -228,9 +265,6 @@ class Vmm:
         if run.exit_reason == ExitReason.MMIO and not run.u2 & _MMIO_IS_WRITE:
             run.u1 = step.value
         return 0
-
-    def _refuse(self, _step: Step, _: int) -> int:
-        return -Errno.EOPNOTSUPP
 
     def _gmem(self, index: int) -> Gmem | None:
         return self.kvm.gmems.get(index)
@@ -258,13 +292,11 @@ _DO: Final[dict[type, Callable[..., int]]] = {  # type: ignore[explicit-any]  # 
     Guest: Vmm._program,
     Skip: Vmm._skip,
     MmioData: Vmm._mmio_data,
-    Userfault: Vmm._refuse,
-    GetDirtyLog: Vmm._refuse,
-    MemlockLimit: Vmm._refuse,
-    SelectVcpu: Vmm._refuse,
-    At: Vmm._refuse,
-    L1Map: Vmm._refuse,
-    L1Table: Vmm._refuse,
-    L1Vtcr: Vmm._refuse,
-    GuestL2: Vmm._refuse,
+    Userfault: Vmm._userfault,
+    GetDirtyLog: Vmm._get_dirty_log,
+    MemlockLimit: Vmm._memlock_limit,
+    L1Map: Vmm._l1_map,
+    L1Table: Vmm._l1_table,
+    L1Vtcr: Vmm._l1_vtcr,
+    GuestL2: Vmm._program_l2,
 }

@@ -8,17 +8,16 @@ from typing import Final
 
 from emu.abi import (
     MEMORY_EXIT_FLAG_PRIVATE,
-    PAGE_MASK,
-    PAGE_SIZE,
     Errno,
     ExitReason,
     errno_name,
     reason_name,
 )
-from emu.case import RunFlag, VcpuState
+from emu.case import PoisonGmem, ReleaseGmem, RunFlag, VcpuState
 from emu.injection import Site
 from emu.outcome import RunOutcome
-from fuzz.scene import Slot, Target
+from fuzz.reach import Target
+from fuzz.scene import Scene, Slot
 from fuzz.view import DOCUMENTED, View
 
 
@@ -53,6 +52,8 @@ def written_for_this_fault(view: View) -> str | None:
     target = view.target
     if target is None:
         return "MEMORY_FAULT was filled, but the guest is at no access"
+    if not target.known:
+        return None
     if not any(view.scene.gmem_slot_at(page) for page in target.pages):
         return "MEMORY_FAULT tells of another fault: this access touches no guest_memfd"
     if view.is_of_an_earlier_fault:
@@ -63,30 +64,39 @@ def written_for_this_fault(view: View) -> str | None:
 def names_the_page(view: View) -> str | None:
     """C4. gpa and size are the host page of the fault, inside its slot, with defined flags only.
 
-    api.rst: the range is [gpa, gpa + size); the only defined flag is PRIVATE. Silent about a record
-    that is not this access's at all (C3).
+    api.rst: the range is [gpa, gpa + size); the only defined flag is PRIVATE, which says that the
+    access was to private memory, and all memory of a file with INIT_SHARED is shared. For L2's
+    access the page is that of L1 where L1's stage 2 leads. Silent about a record that is not this
+    access's at all (C3).
     """
     target = view.target
-    if target is None or view.is_of_an_earlier_fault:
+    if target is None or not target.known or view.is_of_an_earlier_fault:
         return None
     slots = [view.scene.gmem_slot_at(page) for page in target.pages]
     if not any(slots):
         return None
-    return _field_error(view.run, target, slots) or _page_error(view, target)
+    return _field_error(view.run, target, slots, view.scene) or _page_error(view, target)
 
 
-def _field_error(run: RunOutcome, target: Target, slots: list[Slot | None]) -> str | None:
+def _field_error(
+    run: RunOutcome, target: Target, slots: list[Slot | None], scene: Scene
+) -> str | None:
     flags, gpa, size, _ = run.union
-    if size != PAGE_SIZE:
-        return f"memory_fault.size is {size:#x}, a page is {PAGE_SIZE:#x}"
-    if gpa & ~PAGE_MASK:
+    page = target.page_size
+    if size != page:
+        return f"memory_fault.size is {size:#x}, a page is {page:#x}"
+    if gpa & page - 1:
         return f"memory_fault.gpa {gpa:#x} is not page-aligned"
     if flags & ~MEMORY_EXIT_FLAG_PRIVATE:
         return f"memory_fault.flags {flags:#x} has undefined bits"
     if gpa not in target.pages:
-        return f"memory_fault.gpa {gpa:#x} is not a page of the access at {target.first:#x}"
+        whose = "that L1 maps for the access" if target.is_l2 else "of the access"
+        return f"memory_fault.gpa {gpa:#x} is not a page {whose} at {target.first:#x}"
     if not any(slot and slot.base <= gpa < slot.base + slot.size for slot in slots):
         return f"memory_fault.gpa {gpa:#x} lies in no guest_memfd slot"
+    page_of_file = scene.file_page_at(gpa)
+    if flags and page_of_file is not None and scene.files.is_shared(page_of_file):
+        return f"memory_fault.flags {flags:#x} says private, the file is INIT_SHARED"
     return None
 
 
@@ -104,13 +114,22 @@ def _page_error(view: View, target: Target) -> str | None:
 def failed_lookup_is_told(view: View) -> str | None:
     """C5. A guest_memfd lookup that failed with one of the two errnos is reported as MEMORY_FAULT.
 
-    The thread takes it for granted; without it a VMM cannot tell which page to repair. Silent if
-    anything else could have failed the call with one of them: memory of another kind in the same
-    access, an abort that the case forced, such an errno injected elsewhere.
+    The thread takes it for granted; without it a VMM cannot tell which page to repair, and neither
+    can it if the guest is handed an external abort instead. Silent if anything else could have
+    failed the call with one of them, or caused the abort: memory of another kind in the same
+    access, an abort that the case forced, such an errno injected elsewhere; and in a protected VM,
+    which guest_memfd does not serve.
     """
-    run, target, scene = view.run, view.target, view.scene
+    return _untold_error(view) or _untold_abort(view)
+
+
+def _untold_error(view: View) -> str | None:
+    run = view.run
     told = run.exit_reason == ExitReason.MEMORY_FAULT and run.fresh
-    if told or target is None or scene.forced_abort:
+    if run.ret >= 0 or run.errno not in DOCUMENTED or told or view.vm.protected:
+        return None
+    scene, target = view.scene, view.target
+    if target is None or not target.known or scene.forced_abort:
         return None
     if any(_fails_elsewhere(site, errno) for site, errno in scene.injected):
         return None
@@ -124,6 +143,30 @@ def failed_lookup_is_told(view: View) -> str | None:
             f"but exit_reason is {reason_name(run.exit_reason)}"
         )
     return None
+
+
+def _untold_abort(view: View) -> str | None:
+    if not view.run.exceptions or view.timeline.kinds.isdisjoint(_LOSES_PAGES):
+        return None
+    scene = view.scene
+    if scene.injected or scene.forced_abort or view.vm.protected:
+        return None
+    for step, esr in view.run.exceptions:
+        if step == view.run.access or not _is_external_abort(esr):
+            continue  # C10's matter, or another exception
+        target = scene.target(step)
+        if target is not None and target.is_plain and all(map(scene.gmem_fails_at, target.pages)):
+            return f"guest_memfd failed, but the guest got an external abort (ESR {esr:#x})"
+    return None
+
+
+def took_external_abort(run: RunOutcome) -> bool:
+    """Whether the guest took an external abort."""
+    return any(_is_external_abort(esr) for _, esr in run.exceptions)
+
+
+def _is_external_abort(esr: int) -> bool:
+    return esr & _FSC == _SEA and esr >> _EC_SHIFT in _ABORTS
 
 
 def _fails_elsewhere(site: Site, errno: Errno) -> bool:
@@ -150,8 +193,9 @@ def nothing_is_left_behind(view: View) -> str | None:
     if target is None:
         return None
     _, gpa, size, _ = view.run.union
-    page_of_fault = gpa in target.pages or view.is_of_an_earlier_fault
-    if size == PAGE_SIZE and page_of_fault and view.scene.gmem_slot_at(gpa):
+    at_fault = target.known and gpa & -target.page_size in target.pages
+    page_of_fault = at_fault or view.is_of_an_earlier_fault
+    if size == target.page_size and page_of_fault and view.scene.gmem_slot_at(gpa):
         return f"{errno_name(view.run.errno)} left the fault's gpa {gpa:#x} in the exit union"
     return None
 
@@ -175,6 +219,14 @@ def early_exit_adds_nothing(view: View) -> str | None:
     return None
 
 
+# ESR_EL1 of an external abort.
+_FSC: Final = 0x3F
+_SEA: Final = 0x10
+_EC_SHIFT: Final = 26
+_ABORTS: Final = frozenset({0x20, 0x21, 0x24, 0x25})  # instruction and data, lower and same EL
+
+_LOSES_PAGES: Final = frozenset({ReleaseGmem, PoisonGmem})
+
 _EARLY: Final = (
     (int(RunFlag.OTHER_MM), Errno.EIO),
     (int(RunFlag.KILLED), Errno.EINTR),
@@ -191,6 +243,8 @@ def _early_errno(view: View) -> Errno | None:
     for flag, errno in _EARLY:
         if view.flags & flag:
             return errno
-    if view.vm.vcpu is not VcpuState.READY:
+    if view.vm.vcpu is not VcpuState.READY:  # that of the others may be another
+        if view.run.vcpu:
+            return None
         return Errno.ENOEXEC if view.vm.vcpu is VcpuState.UNINITIALIZED else Errno.EPERM
     return Errno.EINTR if view.flags & RunFlag.IMMEDIATE_EXIT else None

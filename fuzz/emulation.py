@@ -3,10 +3,11 @@
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import DOORBELL, PAGE_MASK, PAGE_SIZE, Errno, ExitReason, reason_name
+from emu.abi import PAGE_MASK, PAGE_SIZE, Errno, ExitReason, reason_name
 from emu.access import Direction
 from emu.outcome import RunOutcome
-from fuzz.scene import Target
+from fuzz.course import is_doorbell
+from fuzz.reach import Target
 from fuzz.view import View
 
 _LENGTH: Final = 0xFFFF_FFFF
@@ -26,7 +27,7 @@ def emulation(run: RunOutcome) -> Emulation | None:
     """Which one a KVM_RUN ended with. The guest's doorbell is not asked about."""
     if run.ret < 0:
         return Emulation.ENOSYS if run.errno == Errno.ENOSYS else None
-    if run.exit_reason == ExitReason.MMIO and run.union[0] != DOORBELL:
+    if run.exit_reason == ExitReason.MMIO and not is_doorbell(run):
         return Emulation.MMIO
     return Emulation.NISV if run.exit_reason == ExitReason.ARM_NISV else None
 
@@ -39,7 +40,7 @@ def emulation_is_for_holes(view: View) -> str | None:
     the case forced, and where an ENOSYS was injected.
     """
     target, kind = view.target, emulation(view.run)
-    if kind is None or target is None or view.scene.forced_abort:
+    if kind is None or target is None or not target.known or view.scene.forced_abort:
         return None
     if kind is Emulation.ENOSYS and any(errno == Errno.ENOSYS for _, errno in view.scene.injected):
         return None

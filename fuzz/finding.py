@@ -40,6 +40,15 @@ class Size(msgspec.Struct, frozen=True, order=True, array_like=True):
     disorder: int
 
 
+class Confirmation(msgspec.Struct, frozen=True):
+    """How often a real kernel, of this image and version, showed a finding, of ``played`` times."""
+
+    image: str
+    linux: str
+    shown: int
+    played: int
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What ``findings/KERNEL--SIGNATURE.json`` holds.
 
@@ -69,6 +78,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
     first: str
     smallest: str
+    confirmations: tuple[Confirmation, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,8 +94,23 @@ def merged(known: Finding, new: Finding) -> Finding:
     return msgspec.structs.replace(
         smaller,
         state=state,
+        confirmations=_latest((*known.confirmations, *new.confirmations)),
         count=earlier.count + later.count,
         found_after_s=earlier.found_after_s,
         found_at=earlier.found_at,
         first=earlier.first,
     )
+
+
+def confirmed(finding: Finding, confirmation: Confirmation, *, observed: bool) -> Finding:
+    """With what a real kernel did. ``observed``: it is the finding's own, and showed it."""
+    return msgspec.structs.replace(
+        finding,
+        state=State.OBSERVED if observed else finding.state,
+        confirmations=_latest((*finding.confirmations, confirmation)),
+    )
+
+
+def _latest(confirmations: tuple[Confirmation, ...]) -> tuple[Confirmation, ...]:
+    """The last of each kernel."""
+    return tuple({(each.image, each.linux): each for each in confirmations}.values())

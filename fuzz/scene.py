@@ -4,30 +4,33 @@ The judge's own book-keeping: slots that were accepted, files that are gone, pag
 error. It follows the documented interface and shares nothing with the modelled kernel.
 """
 
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno, MemFlag
-from emu.access import ACCESS_FACTS, Access, Direction, touched
+from emu.abi import Errno, MemFlag
+from emu.access import Access, touched
 from emu.case import (
-    CreateGmem,
     Guest,
+    GuestL2,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemoryLimit,
-    PoisonGmem,
-    PunchHole,
     Ref,
-    ReleaseGmem,
     SetMemslot,
     Step,
     effective_address,
 )
-from emu.injection import Fail, ForceAbort, Site
+from emu.injection import Fail, ForceAbort, ForceExit, Site
+from fuzz.backing import BACKING, Backing
+from fuzz.files import FILES, FilePage, Files
+from fuzz.reach import L1Stage2, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A memslot as the VMM set it up. ``gmem``: the file's identity and the offset in it, in bytes;
-    a file keeps its identity when its number is used again.
+    a file keeps its identity when its number is used again. ``mem``: the VMM's memory behind it.
     """
 
     id: int
@@ -35,6 +38,7 @@ class Slot:
     size: int
     flags: int
     gmem: Ref | None
+    mem: Ref | None
 
     @property
     def readonly(self) -> bool:
@@ -42,101 +46,80 @@ class Slot:
         return bool(self.flags & MemFlag.READONLY)
 
 
-class Target(NamedTuple):
-    """An access of the guest's program: what, and the first and last byte that it touches."""
-
-    access: Access
-    first: int
-    last: int
-
-    @property
-    def pages(self) -> range:
-        """The pages that it touches, by address."""
-        return range(self.first & PAGE_MASK, self.last + 1, PAGE_SIZE)
-
-    @property
-    def syndrome(self) -> bool:
-        """Whether an abort of it comes with a valid instruction syndrome."""
-        return ACCESS_FACTS[self.access].syndrome
-
-    @property
-    def writes(self) -> bool:
-        """Whether it asks for more than a read-only page gives. Cache maintenance does."""
-        return ACCESS_FACTS[self.access].direction in _WRITING
-
-    @property
-    def direction(self) -> Direction:
-        """What it does to memory."""
-        return ACCESS_FACTS[self.access].direction
-
-
-NO_FILE: Final = -1
-_WRITING: Final = frozenset({Direction.WRITE, Direction.READ_WRITE, Direction.MAINTENANCE})
-
-
-# The steps that change the scene. Most do not, and most of those are Run.
-CHANGES: Final = frozenset(
-    {
-        Guest,
-        SetMemslot,
-        CreateGmem,
-        ReleaseGmem,
-        PoisonGmem,
-        PunchHole,
-        Fail,
-        ForceAbort,
-        MemoryLimit,
-    }
+# The steps that change what the VM is. Most do not, and most of those are Run.
+CHANGES: Final = BACKING.union(
+    FILES,
+    (Guest, GuestL2, SetMemslot, Fail, ForceAbort, ForceExit, MemoryLimit, L1Map, L1Table, L1Vtcr),
 )
 
 
-@dataclass(slots=True)
 class Scene:
     """The VM as far as the case and its refusals tell. Feed it the steps in order.
 
-    ``forced_abort``, ``memory_was_limited`` and ``injected`` are of the whole case so far: they
-    never end, because from outside one cannot tell when they took effect.
+    ``forced_abort``, ``forced_exit``, ``memory_was_limited`` and ``injected`` are of the whole case
+    so far: they never end, because from outside one cannot tell when they took effect.
     """
 
-    slots: dict[int, Slot] = field(default_factory=dict)
-    forced_abort: bool = False
-    memory_was_limited: bool = False
-    injected: set[tuple[Site, Errno]] = field(default_factory=set)
-    _accesses: dict[int, tuple[Access, int]] = field(default_factory=dict)
-    _bases: dict[int, int] = field(default_factory=dict)
-    _files: dict[int, int] = field(default_factory=dict)
-    _released: set[int] = field(default_factory=set)
-    _poisoned: set[tuple[int, int]] = field(default_factory=set)
-    _file_count: int = 0
+    __slots__ = (
+        "_accesses",
+        "_bases",
+        "_page_size",
+        "backing",
+        "files",
+        "forced_abort",
+        "forced_exit",
+        "injected",
+        "l1",
+        "memory_is_limited",
+        "memory_was_limited",
+        "slots",
+    )
+
+    def __init__(self, page_size: int) -> None:
+        self.slots: dict[int, Slot] = {}
+        self.files = Files(page_size)
+        self.backing = Backing()
+        self.l1 = L1Stage2()
+        self.injected: set[tuple[Site, Errno]] = set()
+        self.forced_abort = self.forced_exit = False
+        self.memory_was_limited = self.memory_is_limited = False
+        self._page_size = page_size
+        self._accesses: dict[int, tuple[Access, int, bool]] = {}
+        self._bases: dict[int, int] = {}
 
     def apply(self, index: int, step: Step, *, refused: bool) -> None:
         """Take the step at ``index`` into account; ``refused``: it was answered with an error."""
         if isinstance(step, Guest):
-            self._accesses[index] = step.access, effective_address(step, self._bases)
+            self._accesses[index] = step.access, effective_address(step, self._bases), False
         elif isinstance(step, SetMemslot):
-            self._bases[step.slot] = step.gpa
+            self.name(step)
             if not refused:
                 self._set_memslot(step)
-        elif isinstance(step, CreateGmem):
-            self._release(step.index)
-            if not refused:
-                self._files[step.index] = self._file_count
-                self._file_count += 1
+        elif isinstance(step, FILES):
+            self.files.apply(step, refused=refused)
         elif isinstance(step, Fail):
             self.injected.add((step.site, step.errno))
-        elif isinstance(step, ForceAbort):
-            self.forced_abort = True
-        elif isinstance(step, MemoryLimit):
-            self.memory_was_limited |= step.on
-        elif not refused and isinstance(step, ReleaseGmem | PoisonGmem | PunchHole):
-            self._gmem_event(step)
+        elif type(step) in BACKING:
+            self.backing.apply(step, refused=refused)
+        elif not refused:
+            self._apply_rare(index, step)
 
     def target(self, index: int) -> Target | None:
         """The access that the step at ``index`` asked for, or None if it is no such step."""
-        if index not in self._accesses:
+        found = self._accesses.get(index)
+        if found is None:
             return None
-        access, address = self._accesses[index]
-        return Target(access, *touched(access, address))
+        access, address, is_l2 = found
+        first, last = touched(access, address)
+        if is_l2:
+            return self.l1.target(access, first, last, self._page_size)
+        return Target(access, first, last, self._page_size)
+
+    # STEPS
+
+    def name(self, step: SetMemslot) -> None:
+        """Accesses that name the slot are counted from here from now on."""
+        self._bases[step.slot] = step.gpa
 
     def _set_memslot(self, step: SetMemslot) -> None:
         if step.size == 0:
@@ -144,34 +127,31 @@ class Scene:
             return
         gmem = None
         if step.flags & MemFlag.GUEST_MEMFD and step.gmem is not None:
-            gmem = Ref(self._file(step.gmem), step.gmem.offset)
-        self.slots[step.slot] = Slot(step.slot, step.gpa, step.size, step.flags, gmem)
+            gmem = Ref(self.files.identity(step.gmem), step.gmem.offset)
+        self.slots[step.slot] = Slot(step.slot, step.gpa, step.size, step.flags, gmem, step.mem)
 
-    def _gmem_event(self, step: ReleaseGmem | PoisonGmem | PunchHole) -> None:
+    def _apply_rare(self, index: int, step: Step) -> None:
         match step:
-            case ReleaseGmem(index):
-                self._release(index)
-            case PoisonGmem(gmem):
-                self._poisoned.add((self._file(gmem), gmem.offset >> PAGE_SHIFT))
-            case PunchHole(gmem, size):
-                file = self._file(gmem)
-                start, end = gmem.offset >> PAGE_SHIFT, gmem.offset + size >> PAGE_SHIFT
-                self._poisoned = {
-                    (other, page)
-                    for other, page in self._poisoned
-                    if other != file or not start <= page < end
-                }
+            case MemoryLimit(on):
+                self.memory_was_limited |= on
+                self.memory_is_limited = on
+            case ForceAbort():
+                self.forced_abort = True
+            case ForceExit():
+                self.forced_exit = True
+            case GuestL2(access, address):
+                self._accesses[index] = access, address, True
+            case L1Map():
+                output = effective_address(step, self._bases)
+                self.l1.write(step.ipa, output, block=step.block)
+            case L1Table():
+                self.l1.is_sound = False
+            case L1Vtcr():
+                self.l1.is_sound &= step.legal
+            case _:
+                pass
 
-    def _file(self, gmem: Ref) -> int:
-        """The identity of the file behind a number; NO_FILE where a kernel accepts what is not
-        there.
-        """
-        return self._files.get(gmem.index, NO_FILE)
-
-    def _release(self, index: int) -> None:
-        file = self._files.pop(index, None)
-        if file is not None:
-            self._released.add(file)
+    # QUESTIONS
 
     def slot_at(self, address: int) -> Slot | None:
         """The slot that holds a guest-physical address."""
@@ -187,8 +167,26 @@ class Scene:
 
     def gmem_fails_at(self, address: int) -> bool:
         """Whether the guest_memfd page there cannot be had: file released, or a memory error."""
+        page = self.file_page_at(address)
+        return page is not None and (self.files.is_released(page) or self.files.is_poisoned(page))
+
+    def file_page_at(self, address: int) -> FilePage | None:
+        """The page of a guest_memfd file that serves the address."""
         slot = self.gmem_slot_at(address)
         if slot is None or slot.gmem is None:
+            return None
+        return self.files.page(Ref(slot.gmem.index, slot.gmem.offset + address - slot.base))
+
+    def can_be_had_at(self, page: int, *, write: bool) -> bool:
+        """Whether the page there can be had for this access, beyond doubt."""
+        slot = self.slot_at(page)
+        if slot is None or (slot.readonly and write):
             return False
-        page = address - slot.base + slot.gmem.offset >> PAGE_SHIFT
-        return slot.gmem.index in self._released or (slot.gmem.index, page) in self._poisoned
+        file_page = self.file_page_at(page)
+        if file_page is not None:
+            # Without INIT_SHARED the memory is private: a kernel may come to refuse it.
+            return self.files.is_shared(file_page) and self.files.is_sound(file_page)
+        if slot.mem is None:
+            return False
+        byte = Ref(slot.mem.index, slot.mem.offset + page - slot.base)
+        return self.backing.can_be_had(byte, self._page_size, write=write)

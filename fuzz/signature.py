@@ -3,9 +3,10 @@
 The place is told from the case, so that it is the same on a model and on a real kernel.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fuzz.judge import Breach
+from fuzz.reach import Target
 from fuzz.view import Timeline, View
 
 
@@ -28,20 +29,48 @@ def signature(timeline: Timeline, breach: Breach) -> Signature:
 
 def _site(view: View, clause: str) -> str:
     """Which part of the kernel must have spoken, by its function's name where there is one."""
+    if clause in _SITES:
+        return _SITES[clause]
     if clause == "C3":
         return "earlier-fault" if view.run.fresh else "earlier-run"
     if clause in ("C1", "C2", "C7") and view.is_of_an_earlier_fault:
         return "earlier-fault"
+    target = _aborted(view) if clause == "C5" else view.target
+    if target is None:
+        return "run-loop" if clause == "C6" else "no-access"
+    if target.is_vncr:
+        return "kvm_translate_vncr"
     if clause == "C6":
         return "run-loop"
-    if clause == "C8":
-        return "before-loop"
-    target = view.target
-    if target is None:
-        return "no-access"
+    return _site_of_abort(view, target, clause)
+
+
+def _aborted(view: View) -> Target | None:
+    """The access whose lookup failed: the guest may have gone past it with an abort."""
+    scene = view.scene
+    for step, _ in view.run.exceptions:
+        target = scene.target(step)
+        if target is not None and target.known and scene.gmem_fails_at(target.pages[0]):
+            return target
+    return view.target
+
+
+# What only one part of the kernel can break.
+_SITES: Final = {
+    "C8": "before-loop",
+    "C14": "mark_page_dirty",
+    "C17": "other-vcpu",
+    "C18": "before-loop",
+}
+
+
+def _site_of_abort(view: View, target: Target, clause: str) -> str:
+    if target.is_l2 and (clause == "C10" or not target.known):
+        return "kvm_walk_nested_s2"
     slots = [view.scene.slot_at(page) for page in target.pages]
     if clause == "C13" or not any(slots):
         return "io_mem_abort"
     if any(slot is not None and slot.gmem is not None for slot in slots):
-        return "gmem_abort"
-    return "user_mem_abort"
+        # L2's gpa is another matter than L1's.
+        return "gmem_abort_l2" if target.is_l2 and clause == "C4" else "gmem_abort"
+    return "pkvm_mem_abort" if view.vm.protected else "user_mem_abort"

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from fuzz import durable
-from fuzz.finding import Finding, merged
+from fuzz.finding import Confirmation, Finding, confirmed, merged
 
 FORMAT: Final = 1
 CONFIGURATION: Final = "campaign.json"
@@ -130,6 +130,14 @@ class Store:
         with self._findings_locked():
             known = _read(self._finding_file(name), Finding)
             self._put(msgspec.structs.replace(known, count=known.count + more))
+
+    def confirm(self, name: str, confirmation: Confirmation, *, observed: bool) -> Finding:
+        """Adds what a real kernel did to a finding that is there; returns it as it now is."""
+        with self._findings_locked():
+            known = _read(self._finding_file(name), Finding)
+            stored = confirmed(known, confirmation, observed=observed)
+            self._put(stored)
+        return stored
 
     def findings_changed_at(self) -> int:
         """Changes whenever a finding does; a look at this is cheaper than at them."""

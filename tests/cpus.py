@@ -4,10 +4,10 @@ import functools
 from dataclasses import dataclass
 from typing import Final
 
-from emu.abi import PAGE_SHIFT, PAGE_SIZE
+from emu.abi import PAGE_SIZE
 from emu.access import Access
-from emu.arena import ARENA_SIZE, POOL_PFN, Arena, ArenaFullError
 from emu.cpu import Cpu, Exit
+from emu.guest import VNCR_ACCESSES
 from emu.stage2 import Prot
 
 RW: Final = Prot.R | Prot.W
@@ -24,7 +24,9 @@ TRANSLATION: Final = 0x04
 ACCESS_FLAG: Final = 0x08
 PERMISSION: Final = 0x0C
 
-TOUCHING: Final = tuple(access for access in Access if access is not Access.PREFETCH)
+# What goes through stage 2 at all, and what of it can abort there.
+STAGE2: Final = tuple(access for access in Access if access not in VNCR_ACCESSES)
+TOUCHING: Final = tuple(access for access in STAGE2 if access is not Access.PREFETCH)
 
 
 @functools.cache
@@ -80,14 +82,3 @@ def read_word(cpu: Cpu, address: int) -> int:
     cpu.load(Access.READ64, address, last=False)
     assert cpu.enter() is Exit.DONE
     return cpu.register(0)
-
-
-def pages_in_use(arena: Arena) -> int:
-    """How many pages less than a new arena's this one still has."""
-    free = 0
-    while True:
-        try:
-            arena.allocate()
-        except ArenaFullError:
-            return (ARENA_SIZE >> PAGE_SHIFT) - POOL_PFN - free
-        free += 1

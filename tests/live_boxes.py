@@ -1,29 +1,48 @@
-"""What a test of real boxes needs: a kernel and a QEMU in the cache, and a program to run."""
+"""What a test of real boxes needs: a kernel and a QEMU in the cache, and a program to run.
+
+Where that is missing the test is skipped; with GFF_LIVE=required it fails.
+"""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
-from emu.live import debian, images
+from emu.live import build, debian, images
 from emu.live.images import Image
 from emu.live.trouble import MissingPartError
 
 _CROSS: Final = "aarch64-linux-gnu-gcc"
 
 
-def cached_image() -> Image:
-    """The default kernel; without it and a QEMU the tests are skipped."""
+def missing(reason: str) -> NoReturn:
+    """This machine cannot run the test."""
+    if os.environ.get("GFF_LIVE") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def cached_image(name: str = debian.DEFAULT, *, nested: bool = False) -> Image:
+    """The kernel of that name, with a QEMU that runs it."""
     try:
-        found = images.image(debian.DEFAULT)
-        found.qemu(nested=False)
+        found = images.image(name)
+        found.qemu(nested=nested)
     except MissingPartError as error:
-        pytest.skip(str(error))
+        missing(str(error))
     return found
+
+
+def executor() -> Path:
+    """The executor, built."""
+    try:
+        return build.executor(build.folder())
+    except build.BuildError as error:
+        missing(str(error).splitlines()[0])
 
 
 def echo(folder: Path) -> Path:
@@ -39,5 +58,5 @@ def _compiler() -> list[str]:
     if shutil.which(_CROSS):
         return [_CROSS]
     if importlib.util.find_spec("ziglang") is None:
-        pytest.skip(f"neither {_CROSS} nor the Python package ziglang is here")
+        missing(f"neither {_CROSS} nor the Python package ziglang is here")
     return [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-musl"]

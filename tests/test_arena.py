@@ -9,13 +9,17 @@ from emu.arena import (
     ARENA_SIZE,
     CODE_SIZE,
     HARNESS_PFN,
+    HUGE_PFN,
+    HUGE_SIZE,
     POOL_PFN,
     ROOT_PAGES,
     ROOT_PFN,
+    SHADOW_PFN,
+    ZERO_PFN,
     Arena,
     ArenaFullError,
 )
-from tests.cpus import pages_in_use
+from emu.case import PAGE_SIZES
 
 
 def test_an_allocated_page_is_zero_whatever_was_in_it() -> None:
@@ -35,9 +39,9 @@ def test_words_are_the_buffer() -> None:
 
 def test_the_pool_is_all_of_memory_behind_the_fixed_regions_and_each_page_once() -> None:
     arena = Arena()
-    pool = range(POOL_PFN, ARENA_SIZE >> PAGE_SHIFT)
+    pool = range(POOL_PFN, HUGE_PFN)
     assert [arena.allocate() for _ in pool] == list(pool)
-    with pytest.raises(ArenaFullError, match=f"all {len(pool)} pages are in use"):
+    with pytest.raises(ArenaFullError, match=f"all {len(pool)} frames are in use"):
         arena.allocate()
 
 
@@ -46,14 +50,42 @@ def test_reset_frees_what_was_allocated_and_forgets_what_was_freed() -> None:
     arena.free(arena.allocate())
     arena.allocate()
     arena.reset()
-    assert pages_in_use(arena) == 0
+    assert arena.used == 0
+
+
+@pytest.mark.parametrize("size", PAGE_SIZES)
+def test_a_page_is_as_large_as_the_hosts_and_aligned_to_that(size: int) -> None:
+    arena = Arena()
+    arena.reset(size)
+    first, second = arena.allocate(), arena.allocate()
+    assert (second - first) << PAGE_SHIFT == size
+    assert (first << PAGE_SHIFT) % size == 0
+    arena.buffer[first << PAGE_SHIFT : (first << PAGE_SHIFT) + size] = b"\xff" * size
+    arena.free(first)
+    assert arena.used == 1
+    assert arena.allocate() == first
+    assert not any(arena.buffer[first << PAGE_SHIFT : (first << PAGE_SHIFT) + size])
+
+
+def test_a_huge_page_is_nobodys_to_give_back() -> None:
+    arena = Arena()
+    arena.free(HUGE_PFN + 5)
+    assert arena.used == 0
+    assert arena.allocate() == POOL_PFN
 
 
 def test_the_fixed_regions_do_not_meet() -> None:
-    assert 0 < ROOT_PFN < ROOT_PFN + ROOT_PAGES <= HARNESS_PFN
+    largest = PAGE_SIZES[-1] >> PAGE_SHIFT
+    assert 0 < ZERO_PFN < ZERO_PFN + largest <= ROOT_PFN
+    assert ROOT_PFN + ROOT_PAGES == SHADOW_PFN <= HARNESS_PFN - ROOT_PAGES
     assert (HARNESS_PFN << PAGE_SHIFT) + CODE_SIZE == POOL_PFN << PAGE_SHIFT
-    assert ROOT_PFN % ROOT_PAGES == 0  # concatenated tables are aligned to their size
+    assert (
+        ROOT_PFN % ROOT_PAGES == SHADOW_PFN % ROOT_PAGES == 0
+    )  # concatenated tables are aligned to their size
     assert HARNESS_BASE % CODE_SIZE == (HARNESS_PFN << PAGE_SHIFT) % CODE_SIZE == 0
+    assert ZERO_PFN % largest == POOL_PFN % largest == HUGE_PFN % largest == 0
+    assert (HUGE_PFN << PAGE_SHIFT) % HUGE_SIZE == 0
+    assert (HUGE_PFN << PAGE_SHIFT) + HUGE_SIZE == ARENA_SIZE
 
 
 def test_memory_is_not_shared_after_a_fork() -> None:

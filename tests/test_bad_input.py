@@ -29,7 +29,7 @@ REFUSED: Final = [
     (["run", "padding"], "padding: byte "),
     (["run", "long"], "long: byte 8196: too many records"),
     (["run", "leak.case", "absent.case"], "absent.case: No such file"),
-    (["run", "leak.case", "-k", "v9.9"], "unknown kernel 'v9.9' (known: v7.3, "),
+    (["run", "leak.case", "-k", "nightly"], "unknown kernel 'nightly' (known: v7.3, "),
     (["run", "leak.case", "-k", "claen"], "did you mean clean?"),
     (["run", "leak.case", "--reading", "loose"], "unknown reading 'loose' (known: strict, "),
     (["run", "bad\0name"], "null"),

@@ -10,17 +10,18 @@ from hypothesis.strategies import DataObject
 
 from emu import casefile, text
 from emu.abi import Errno, ExitReason
-from emu.case import Case, Run
+from emu.case import Case, GetDirtyLog, Run
 from emu.casefile import (
     Basis,
     CaseFile,
     CaseSyntaxError,
     Expectation,
     ExpectedLine,
+    ExpectedLog,
     ExpectedRefusal,
     ExpectedRun,
 )
-from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
 from tests.strategies import CASES
 
 SAMPLE: Final = """\
@@ -271,16 +272,23 @@ def test_outcomes_become_the_lines_of_a_group() -> None:
 
 
 CLAUSES: Final = st.lists(st.sampled_from(["C1", "C2", "C13"]), unique=True, max_size=2).map(tuple)
+PAGES: Final = st.sets(st.integers(0, 600)).map(lambda pages: tuple(sorted(pages)))
 TOLD: Final = st.sampled_from(["0 INTR", "hang UNKNOWN", "-1 EFAULT MEMORY_FAULT kept injected"])
 
 
 def _lines(case: Case, data: DataObject) -> tuple[ExpectedLine, ...]:
     """Lines that ``case`` can have: one for each run, and for some of its other steps."""
     runs = sum(isinstance(step, Run) for step in case.steps)
-    refusable = [n for n, step in enumerate(case.steps, 1) if not isinstance(step, Run)]
+    others = [(n, step) for n, step in enumerate(case.steps, 1) if not isinstance(step, Run)]
     return (
         *(ExpectedRun(n + 1, data.draw(TOLD), data.draw(CLAUSES)) for n in range(runs)),
-        *(ExpectedRefusal(n, "EINVAL") for n in refusable if data.draw(st.booleans())),
+        *(
+            ExpectedLog(n, data.draw(PAGES))
+            if isinstance(step, GetDirtyLog) and data.draw(st.booleans())
+            else ExpectedRefusal(n, "EINVAL")
+            for n, step in others
+            if data.draw(st.booleans())
+        ),
     )
 
 
@@ -295,6 +303,53 @@ def test_a_made_file_round_trips(case: Case, bases: list[Basis], data: DataObjec
         group = made.expected_of(kernel)
         assert group is not None
         assert (group.basis, group.lines) == (basis[kernel], expected)
+
+
+LOGGED: Final = """\
+dirty-log slot0
+dirty-log slot0
+skip
+---
+claim v7.3
+  step 1: dirty 0,2,511
+  step 2: clean
+"""
+
+
+def test_a_dirty_log_is_read_where_its_step_stands() -> None:
+    read = casefile.load(LOGGED)
+    assert read.expectations[0].lines == (ExpectedLog(1, (0, 2, 511)), ExpectedLog(2, ()))
+    assert casefile.dump(read) == LOGGED
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("step 1: dirty", "found the end of the line, expected the numbers of the pages"),
+        ("step 1: dirty 2,2", "found '2', expected a number above 2"),
+        ("step 1: dirty 2,1", "found '1', expected a number above 2"),
+        ("step 1: dirty 1,x", f"found 'x', expected {NUMBER}"),
+        ("step 1: dirty 1,", f"found '', expected {NUMBER}"),
+        ("step 1: clean 1", "found '1', expected the end of the line"),
+        ("step 1: dusty", f"found 'dusty', expected one of: clean, dirty, {ERRNOS}"),
+        ("step 1: clean\n  step 1: EIO", "found '1:' again, expected it once at most"),
+        ("step 3: clean", f"found 'clean', expected one of: {ERRNOS}"),
+    ],
+)
+def test_a_wrong_line_of_a_dirty_log_is_refused(line: str, error: str) -> None:
+    above = LOGGED.partition("  step")[0]
+    with pytest.raises(CaseSyntaxError) as caught:
+        casefile.load(f"{above}  {line}\n")
+    assert str(caught.value).endswith(error)
+
+
+def test_outcomes_of_steps_stand_in_their_order() -> None:
+    outcomes = Outcomes((), (Refusal(1, Errno.EIO),), (DirtyLog(0, (3,)), DirtyLog(2, ())))
+    assert casefile.expected_lines(outcomes, {}) == (
+        ExpectedLog(1, (3,)),
+        ExpectedRefusal(2, "EIO"),
+        ExpectedLog(3, ()),
+    )
 
 
 def test_the_parts_of_a_file_are_values() -> None:

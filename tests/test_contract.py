@@ -6,66 +6,34 @@ import msgspec
 import pytest
 
 from emu import text
-from emu.abi import DOORBELL, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
-from emu.case import Guest, Run
+from emu.abi import DOORBELL, Errno, ExitReason
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from fuzz.contract import Reading
 from fuzz.judge import judge
+from tests.handmade import (
+    ABORT,
+    ANON,
+    GMEM,
+    GPA,
+    MF,
+    MMIO,
+    POISONED,
+    READ,
+    READONLY,
+    RECORD,
+    RELEASED,
+    STAMP,
+    UNKNOWN,
+    condemned,
+    outcome,
+)
 
-MF, UNKNOWN, MMIO = ExitReason.MEMORY_FAULT, ExitReason.UNKNOWN, ExitReason.MMIO
-GPA: Final = 0x40000000
-STAMP: Final = (0, STAMP_GPA, STAMP_SIZE, 0)
-RECORD: Final = (0, GPA, 0x1000, 0)
-
-GMEM = """
-create gmem0 size=0x2000 flags=mmap,init-shared
-memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd
-"""
-ANON = """
-create mem0 size=0x2000 anon
-memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0
-"""
-READONLY = """
-create mem0 size=0x2000 anon
-memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0 flags=readonly
-"""
-READ = GMEM + "guest read64 slot0+0x10\nrun\n"
-RELEASED = GMEM + "release gmem0\nguest read64 slot0+0x10\nrun\n"
-POISONED = GMEM + "poison gmem0+0x0\nguest read64 slot0+0x10\nrun\n"
+UNMAPPED: Final = ANON + "munmap mem0+0x0 size=0x1000\nguest read64 slot1+0x0\nrun\n"
 
 
-def outcome(ret: int, errno: int, reason: int, union: tuple[int, int, int, int]) -> RunOutcome:
-    """An ordinary KVM_RUN that found the guest at its access; fresh unless the stamp is there."""
-    return RunOutcome(
-        step=0,
-        ret=ret,
-        errno=errno,
-        exit_reason=reason,
-        union=union,
-        before=UNKNOWN,
-        fresh=union[1:3] != STAMP[1:3],
-        access=0,
-        moved=False,
-        changed=False,
-        exceptions=(),
-        injected=False,
-        stuck=False,
-        sigbus=False,
-    )
-
-
-def condemned(source: str, run: RunOutcome) -> list[str]:
-    """The clauses that condemn ``run`` as the last KVM_RUN of a case, at its last access."""
-    case = text.load(source)
-    accesses = [index for index, step in enumerate(case.steps) if isinstance(step, Guest)]
-    earlier = outcome(0, 0, MMIO, (DOORBELL, 0, 8, 0))
-    steps = [index for index, step in enumerate(case.steps) if isinstance(step, Run)]
-    placed = msgspec.structs.replace(
-        run, step=steps[-1], access=IDLE if run.access == IDLE else accesses[-1]
-    )
-    runs = [msgspec.structs.replace(earlier, step=step, access=IDLE) for step in steps[:-1]]
-    outcomes = Outcomes((*runs, placed), ())
-    return [breach.clause for breach in judge(case, outcomes, Reading.PARANOID)]
+def _aborted(step: int, esr: int = ABORT) -> RunOutcome:
+    """The guest took an exception for an earlier access, and is at a load outside the slots."""
+    return outcome(0, 0, MMIO, (0x60000000, 0, 8, 0), exceptions=((step, esr),))
 
 
 FAULTS = [
@@ -76,12 +44,12 @@ FAULTS = [
     (RELEASED, outcome(0, 0, MF, RECORD), ["C1"]),
     # C2: every other errno, EAGAIN and EINTR too. A kept reason is not a leak.
     (READ, outcome(-1, Errno.ENOMEM, MF, RECORD), ["C2"]),
-    (READ, outcome(-1, Errno.EAGAIN, MF, RECORD), ["C2"]),
+    (READ, outcome(-1, Errno.EAGAIN, MF, RECORD), ["C2", "C9"]),
     (READ, outcome(-1, Errno.EIO, MF, STAMP), []),
     # C3: kept; for no access; for an access elsewhere.
     (RELEASED, outcome(-1, Errno.EFAULT, MF, STAMP), ["C3", "C5"]),
-    (ANON + "guest read64 slot1+0x0\nrun\n", outcome(-1, Errno.EFAULT, MF, STAMP), ["C3"]),
-    (ANON + "guest read64 slot1+0x0\nrun\n", outcome(-1, Errno.EFAULT, MF, RECORD), ["C3"]),
+    (UNMAPPED, outcome(-1, Errno.EFAULT, MF, STAMP), ["C3"]),
+    (UNMAPPED, outcome(-1, Errno.EFAULT, MF, RECORD), ["C3"]),
     (
         READ,
         msgspec.structs.replace(outcome(-1, Errno.EFAULT, MF, RECORD), access=IDLE),
@@ -89,11 +57,17 @@ FAULTS = [
     ),
     # ... and for an access that the guest has gone on from, in the same KVM_RUN.
     (
-        GMEM + "guest read64 slot0+0x1000\nguest read64 slot0+0x10\nrun\n",
+        RELEASED.replace("release", "guest read64 slot0+0x1000\nrelease"),
         msgspec.structs.replace(
             outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
-            exceptions=((2, 0x86000010),),
+            exceptions=((2, 0x86000021),),
         ),
+        ["C3"],
+    ),
+    # ... or that it has done.
+    (
+        RELEASED.replace("release", "guest read64 slot0+0x1000\nrelease"),
+        outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
         ["C3"],
     ),
     # C4: each field; the page of a crossing access may be either one.
@@ -102,7 +76,13 @@ FAULTS = [
     (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA, 0x2000, 0)), ["C4"]),
     (RELEASED, outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)), ["C4"]),
     (RELEASED, outcome(-1, Errno.EFAULT, MF, (1, GPA, 0x1000, 0)), ["C4"]),
-    (RELEASED, outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)), []),
+    # ... PRIVATE among them: all of an INIT_SHARED file is shared, and of another none is.
+    (RELEASED, outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)), ["C4"]),
+    (
+        RELEASED.replace("mmap,init-shared", "mmap"),
+        outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)),
+        [],
+    ),
     (
         RELEASED.replace("+0x10\n", "+0xffc\n"),
         outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
@@ -128,7 +108,7 @@ FAULTS = [
     (RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
     (POISONED, outcome(-1, Errno.EHWPOISON, UNKNOWN, STAMP), ["C5"]),
     (POISONED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
-    (READ, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), []),
+    (READ, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C12"]),
     ("force-abort fsc=0x30\n" + RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), []),
     (
         "fail kvm_pgtable_stage2_map EFAULT\n" + RELEASED,
@@ -161,7 +141,7 @@ FAULTS = [
     (
         POISONED.replace("guest read", "punch gmem0+0x0 size=0x1000\nguest read"),
         outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
-        [],
+        ["C12"],
     ),
     (
         POISONED.replace("guest read", "punch gmem0+0x1000 size=0x1000\nguest read"),
@@ -172,6 +152,15 @@ FAULTS = [
         GMEM + "create gmem0 size=0x1000 flags=mmap\nguest read64 slot0+0x10\nrun\n",
         outcome(-1, Errno.EFAULT, UNKNOWN, STAMP),
         ["C5"],
+    ),
+    # C5 as well: the guest is handed an external abort instead, and the VMM nothing.
+    (RELEASED + "guest read64 0x60000000\nrun\n", _aborted(3), ["C5"]),
+    (READ + "guest read64 0x60000000\nrun\n", _aborted(2), []),
+    (RELEASED + "guest read64 0x60000000\nrun\n", _aborted(3, esr=0x96000021), []),
+    (
+        "fail kvm_gmem_get_pfn ENOEXEC\n" + RELEASED + "guest read64 0x60000000\nrun\n",
+        _aborted(4),
+        [],
     ),
     # C6.
     (READ, outcome(0, 0, UNKNOWN, STAMP), ["C6"]),
@@ -347,9 +336,9 @@ def test_a_vcpu_that_is_not_ready_adds_nothing(
     assert condemned(source, outcome(-1, errno, reason, STAMP)) == clauses
 
 
-def test_a_call_that_hangs_is_not_judged() -> None:
+def test_of_a_call_that_hangs_only_its_end_is_judged() -> None:
     run = msgspec.structs.replace(outcome(-1, Errno.EINTR, MF, RECORD), stuck=True)
-    assert condemned(READ, run) == []
+    assert condemned(READ, run) == ["C11"]
 
 
 def test_the_strict_reading_does_not_ask_what_is_left_in_the_union() -> None:

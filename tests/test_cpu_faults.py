@@ -1,11 +1,13 @@
 """What the CPU says of a fault is what the architecture says."""
 
+from typing import Final
+
 import pytest
 
 from emu.abi import PAGE_SIZE, U64
 from emu.access import ACCESS_FACTS, Access, Direction
 from emu.case import IPA_BITS
-from emu.cpu import Cpu, Exit
+from emu.cpu import SHADOW_IPA_BITS, Cpu, Exit
 from emu.syndrome import CM, FSC, ISV, S1PTW, WNR, exception_class
 from tests.cpus import (
     ADDRESS,
@@ -94,6 +96,7 @@ SYNDROMES = [
     (Access.FETCH, 0x8200_0005),
     (Access.WALK, 0x9200_0085),
     (Access.AT_WALK, 0x9200_01C5),
+    (Access.WALK_AF, 0x9200_0085),
 ]
 
 
@@ -145,7 +148,12 @@ def test_an_address_beyond_the_ipa_space_is_a_translation_fault_at_level_0(
         assert told.ipa == page
 
 
-BEYOND = {Access.PREFETCH: None, Access.AT_WALK: None, Access.WALK: 0x9600_0000}
+BEYOND = {
+    Access.PREFETCH: None,
+    Access.AT_WALK: None,
+    Access.WALK: 0x9600_0000,
+    Access.WALK_AF: 0x9600_0000,
+}
 
 
 @pytest.mark.parametrize("access", Access)
@@ -210,3 +218,41 @@ def test_an_alignment_fault_comes_before_the_page_is_looked_at(cpu: Cpu) -> None
         cpu.load(access, PAGE + 2, last=False)
         assert cpu.enter() is Exit.EXCEPTION
     assert read_page(cpu, pfn)[:64] == b"\xff" * 64
+
+
+# THE HOST'S OWN ACCESSES, AND L2
+
+VNCR: Final = [
+    # write, mapped, ESR_EL2
+    (False, False, 0x9600_2007),
+    (True, False, 0x9600_2047),
+    (True, True, 0x9600_204F),
+]
+
+
+@pytest.mark.parametrize(("write", "mapped", "esr"), VNCR)
+def test_an_access_at_the_vncr_page_aborts_at_the_hosts_own_level(
+    cpu: Cpu, write: bool, mapped: bool, esr: int
+) -> None:
+    cpu.load_vncr()
+    assert cpu.abort_vncr(ADDRESS, write=write, mapped=mapped) is Exit.ABORT
+    assert (cpu.esr, cpu.far, cpu.hpfar) == (esr, ADDRESS, 0)
+    assert (cpu.moved, cpu.changed, cpu.at_doorbell) == (False, False, False)
+
+
+def test_l2_runs_under_the_shadow_and_l1_does_not(cpu: Cpu) -> None:
+    cpu.shadow.reset(SHADOW_IPA_BITS, warm=True)
+    cpu.stage2.map(PAGE, cpu.arena.allocate(), RWX)
+    for l2, expected in ((False, Exit.DONE), (True, Exit.ABORT)) * 2:
+        if l2 is not (cpu.stage2 is cpu.shadow):
+            cpu.switch(l2)
+        cpu.load(Access.READ64, ADDRESS, last=False)
+        assert cpu.enter() is expected
+
+
+def test_l2s_code_that_is_not_mapped_aborts_as_a_fetch(cpu: Cpu) -> None:
+    cpu.shadow.reset(SHADOW_IPA_BITS, warm=False)
+    cpu.switch(True)
+    cpu.load(Access.READ64, ADDRESS, last=False)
+    assert cpu.abort_fetch() is Exit.ABORT
+    assert (cpu.esr, cpu.far, cpu.hpfar) == (0x8200_0005, cpu.pc, (cpu.pc & -PAGE_SIZE) >> 8)

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from emu import casefile, text, wire
+from emu.abi import Errno
 from emu.case import Case
 from emu.expectation import ExpectedLine, ExpectedRun, expected_lines
-from emu.live import box, build, images
+from emu.live import box
 from emu.live.machine import LiveMachine
-from emu.live.trouble import MissingPartError
 from emu.live.unsupported import Unsupported, objection
-from emu.outcome import Outcomes, describe
+from emu.outcome import DirtyLog, Outcomes, Refusal, describe
 from fuzz.mutate import Mutator
+from tests.live_boxes import cached_image, executor
 
-IMAGE = "debian-7.3"
+pytestmark = pytest.mark.live
+
 CORPUS = Path(__file__).parent.parent / "corpus"
 FILES = sorted(
     path for folder in ("observed", "recover", "thread") for path in CORPUS.glob(f"{folder}/*.case")
@@ -26,13 +28,7 @@ FILES = sorted(
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LiveMachine]:
-    try:
-        image = images.image(IMAGE)
-        image.qemu(nested=False)
-        program = build.executor(build.folder())
-    except (MissingPartError, build.BuildError) as error:
-        pytest.skip(str(error).splitlines()[0])
-    with box.start(image, program) as started:
+    with box.start(cached_image(), executor()) as started:
         yield LiveMachine(started)
 
 
@@ -68,6 +64,8 @@ MEM = "create mem0 size=0x2000 anon; memslot 0 gpa=0x40000000 size=0x2000 mem0+0
 MMIO = "0 MMIO gpa=0x50000000 len=8 read"
 IDLE = "0 MMIO doorbell"
 
+HUGE = "create mem0 size=0x200000 {}; memslot 0 gpa=0x40000000 size=0x200000 mem0+0x0;"
+
 SEEN = [
     #  the case                                                what is seen of its KVM_RUNs
     ("vm vcpu=uninitialized; run; run signal", ["-1 ENOEXEC UNKNOWN"] * 2),
@@ -91,6 +89,46 @@ SEEN = [
     ("run signal; run", ["-1 EINTR INTR", IDLE]),
     # A cold guest stands before its access at first, not before its queue.
     (f"vm cold; {MEM} memory-limit on; guest read64 slot0+0x0; run", ["-1 ENOMEM UNKNOWN"]),
+    (f"{HUGE.format('hugetlb')} guest write64 slot0+0x1ffff8; run", [IDLE]),
+    (
+        f"{HUGE.format('hugetlb')} munmap mem0+0x0 size=0x1000; guest write64 slot0+0x0; run",
+        [IDLE],
+    ),
+    (
+        f"{HUGE.format('thp')} munmap mem0+0x0 size=0x1000; guest write64 slot0+0x0; run",
+        ["-1 EFAULT UNKNOWN"],
+    ),
+    # Each page is asked for once; where the signal is wanted, no page comes.
+    (
+        (
+            f"{MEM} userfault mem0+0x0 size=0x2000 missing; guest write64 slot0+0x0; guest read64"
+            " slot0+0x8; guest read64 slot0+0x1000; run; run"
+        ),
+        [f"{IDLE} userfaults=2", IDLE],
+    ),
+    (
+        (
+            f"{MEM} userfault mem0+0x0 size=0x1000 sigbus; guest write64 slot0+0x1000; guest read64"
+            " slot0+0x0; run; userfault mem0+0x0 size=0x1000 off; run"
+        ),
+        ["-1 EFAULT UNKNOWN", IDLE],
+    ),
+    (
+        (
+            f"{MEM} guest read64 slot0+0x0; run; userfault mem0+0x0 size=0x1000 write-protect;"
+            " guest read64 slot0+0x0; guest write64 slot0+0x0; guest write64 slot0+0x0; run"
+        ),
+        [IDLE, f"{IDLE} userfaults=1"],
+    ),
+    # Once it watches in another way, it does not watch in the first.
+    (
+        (
+            f"{MEM} userfault mem0+0x0 size=0x2000 sigbus; userfault mem0+0x0 size=0x2000 missing;"
+            " userfault mem0+0x1000 size=0x1000 off; guest read64 slot0+0x0; guest read64"
+            " slot0+0x1000; run"
+        ),
+        [f"{IDLE} userfaults=1"],
+    ),
     # The kernel completes the doorbell's store again and again.
     ("ioeventfd gpa=0xf0200000 size=8; run; run signal", ["hang EINTR INTR", "-1 EINTR INTR"]),
 ]
@@ -101,6 +139,17 @@ def test_the_guest_and_its_vmm_do_what_the_case_says(
     machine: LiveMachine, content: str, expected: list[str]
 ) -> None:
     assert seen(machine, content) == expected
+
+
+def test_a_dirty_log_tells_what_was_written_since_the_last_one(machine: LiveMachine) -> None:
+    content = (
+        "create mem0 size=0x3000 anon; memslot 0 gpa=0x40000000 size=0x3000 mem0+0x0"
+        " flags=log-dirty; guest write64 slot0+0x2000; run; dirty-log slot0; dirty-log slot0;"
+        " dirty-log slot1"
+    )
+    outcomes = played(machine, text.load(content.replace(";", "\n")))
+    assert outcomes.logs == (DirtyLog(4, (2,)), DirtyLog(5, ()))
+    assert outcomes.refusals == (Refusal(6, Errno.ENOENT),)
 
 
 def test_a_limit_holds_back_what_an_earlier_case_gave_back(machine: LiveMachine) -> None:

@@ -14,7 +14,7 @@ from emu.live.process import Process
 from emu.live.protocol import Failed, Kind, ProtocolError
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported, objection
-from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
 from tests.executor import decoder, needs_compiler
 
 HOST = Host(
@@ -41,6 +41,7 @@ RUN = RunOutcome(
     injected=False,
     stuck=False,
     sigbus=True,
+    userfaults=3,
 )
 
 
@@ -48,7 +49,7 @@ def wired(run: RunOutcome) -> bytes:
     """The run as report.c puts it."""
     numbers = (run.step, run.ret, run.errno, run.exit_reason, run.before, run.access)
     marks = (run.fresh, run.moved, run.changed, run.stuck, run.sigbus)
-    packed = struct.pack("<IIiiIIi4Q5B3xII", 1, *numbers, *run.union, *marks, 2, 0)
+    packed = struct.pack("<IIiiIIi4Q5B3xII", 1, *numbers, *run.union, *marks, 2, 3)
     return packed + b"".join(struct.pack("<II", *each) for each in run.exceptions)
 
 
@@ -58,11 +59,18 @@ def test_outcomes_keep_every_field_and_their_order() -> None:
     assert protocol.answer(Kind.OUTCOMES, body) == expected
 
 
+def test_a_dirty_log_is_told_by_its_pages() -> None:
+    body = struct.pack("<IIIII", 3, 7, 2, 0, 511) + struct.pack("<III", 3, 8, 0) + wired(RUN)
+    expected = Outcomes((RUN,), (), (DirtyLog(7, (0, 511)), DirtyLog(8, ())))
+    assert protocol.answer(Kind.OUTCOMES, body) == expected
+
+
 BAD_ANSWERS = [
     #  kind              body
     (Kind.OUTCOMES, wired(RUN)[:-1]),
     (Kind.OUTCOMES, wired(RUN)[:20]),
     (Kind.OUTCOMES, struct.pack("<I", 9)),
+    (Kind.OUTCOMES, struct.pack("<IIII", 3, 7, 2, 0)),
     (Kind.UNSUPPORTED, b"\0"),
     (Kind.UNSUPPORTED, struct.pack("<III", 99, 0, 0)),
     (Kind.FAILED, b""),
@@ -90,6 +98,10 @@ UNSUPPORTED = [
     ("run\nforce-exit irq\n", "step 2: no CPU can be asked to do this"),
     ("age slot0\n", "step 1: nothing on the host asks KVM for this when told to"),
     ("run killed vm-dead\n", "step 1: no VMM can ask for killed vm-dead"),
+    (
+        "guest walk 0x1000000000000\n",
+        "step 1: walk: TTBR1_EL1 has no room for a table past 2^48",
+    ),
     ("guest dc-cvac 0x0\n", "step 1: dc-cvac: the CPU does nothing for it"),
     (
         "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x2\n",
@@ -105,6 +117,9 @@ def test_what_no_machine_of_this_kind_can_do_is_said_with_its_step(content: str,
 
 SUPPORTED = [
     "vm ipa-bits=42\nvm nisv-to-user\nvm sea-to-user\nvm cold\n",
+    "guest walk 0xfffffffff000\nguest read64 0x1000000000000\n",
+    "create mem0 size=0x200000 thp\ncreate mem1 size=0x200000 hugetlb\ndirty-log slot0\n",
+    "create mem0 size=0x1000 anon\nuserfault mem0+0x0 size=0x1000 missing\n",
     "run immediate-exit bad-argument other-mm signal\n",
     "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x3\n",
     "create mem0 size=0x1000 file\npoison mem0+0x0\nmemory-limit on\n",

@@ -91,6 +91,14 @@ def test_a_restarted_box_answers_whatever_it_was_doing(saved: Saved) -> None:
         resumed.probe(LIMIT)
 
 
+def test_a_nested_box_is_booted_anew_and_answers(program: Path) -> None:
+    with box.start(cached_image(nested=True), program, nested=True) as booted:
+        booted.probe(LIMIT)
+        booted.restart()
+        booted.probe(LIMIT)
+        assert booted.saved.size == 0
+
+
 def test_a_closed_box_leaves_neither_process_nor_descriptor(saved: Saved) -> None:
     descriptors = descriptors_open()
     processes = children()

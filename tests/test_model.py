@@ -118,8 +118,13 @@ BRANCHES = [
     ),
     (
         "A11, a stage-1 walk where no slot is",
-        "guest walk 0x60000010\nrun",
-        [f"0 MMIO doorbell {DATA_ABORT}"],
+        "guest walk 0x60000010\nguest at-walk 0x60000010\nguest walk-af 0x60000010\nrun",
+        ["0 MMIO doorbell" + " exception=0x96000015" * 3],
+    ),
+    (
+        "A11, where no stage-1 walk leads",
+        "force-abort fsc=0x5 s1ptw\nguest read64 0x60000010\nrun",
+        ["0 MMIO gpa=0x60000010 len=8 read"],
     ),
     ("A12, cache maintenance where no slot is", "guest dc-civac 0x60000000\nrun", [DONE]),
     (

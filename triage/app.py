@@ -6,6 +6,8 @@ from typing import Annotated, Final
 import typer
 
 from triage.commands.bench import bench
+from triage.commands.confirm import confirm_finding
+from triage.commands.conform import conform
 from triage.commands.corpus import bless_corpus, check_corpus
 from triage.commands.doctor import doctor
 from triage.commands.exhaust import exhaust
@@ -66,6 +68,7 @@ app.command("matrix", epilog=_STATUSES)(show_matrix)
 app.add_typer(_triage, name="triage", help="The findings of a campaign.")
 _triage.command("list", epilog=_STATUSES)(list_findings)
 _triage.command("show", epilog=_STATUSES)(show_finding)
+_triage.command("confirm", epilog=_STATUSES)(confirm_finding)
 app.add_typer(_corpus, name="corpus", help="The cases with known outcomes.")
 _corpus.command("check", epilog=_STATUSES)(check_corpus)
 _corpus.command("bless", epilog=_STATUSES)(bless_corpus)
@@ -73,6 +76,7 @@ app.add_typer(_live, name="live", help="Real arm64 kernels in QEMU.")
 _live.command("fetch", epilog=_STATUSES)(fetch_parts)
 _live.command("list", epilog=_STATUSES)(list_parts)
 _live.command("boot", epilog=_STATUSES)(boot)
+_live.command("conform", epilog=_STATUSES)(conform)
 app.command(epilog=_STATUSES)(bench)
 app.command("quality", epilog=_STATUSES)(measure_quality)
 app.command(epilog=_STATUSES)(doctor)

@@ -89,10 +89,11 @@ def _gaps(keys: Sequence[_Key]) -> Iterator[Gap]:
 
 
 def _asked(timeline: Timeline) -> Iterator[_Key]:
+    logs = bool(timeline.outcomes.logs)
     for number, run in enumerate(timeline.outcomes.runs):
         errno = errno_name(run.errno) if run.ret < 0 else SUCCESS
         for clause in CLAUSES:
-            if clause.when(run):
+            if clause.asks(run, logs=logs):
                 site = signature(timeline, Breach(clause.id, number, "")).site
                 yield _Key(clause.id, site, errno, _backing(View(timeline, number)))
 

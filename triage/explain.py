@@ -11,8 +11,9 @@ from emu.abi import (
     errno_name,
     reason_name,
 )
+from emu.access import Access
 from emu.asm import SNIPPETS
-from emu.case import Case, Guest, SetMemslot, effective_address
+from emu.case import Case, Guest, GuestL2, SetMemslot, effective_address
 from emu.expectation import Basis, Expectation, ExpectedLine
 from emu.kernels import KERNELS
 from emu.model import Model
@@ -21,6 +22,7 @@ from emu.syndrome import fault_ipa
 from emu.text import dump, dump_step
 from emu.trace import Abort, Call, RunTrace, run_traced
 from fuzz.contract import Reading
+from fuzz.pins import notes
 from fuzz.view import View, views
 from triage.case_input import CaseInput
 from triage.explanation import (
@@ -44,6 +46,7 @@ class _Context:
 
     case: Case
     refused: Mapping[int, int]
+    logs: Mapping[int, tuple[int, ...]]
     accesses: Mapping[int, AccessView]
     reading: Reading
     expectation: Expectation | None
@@ -55,7 +58,8 @@ def explain(given: CaseInput, kernel: str, reading: Reading, model: Model) -> Ex
     outcomes, traces = run_traced(model, case, KERNELS[kernel])
     expectation = given.file.expected_of(kernel) if given.file else None
     refused = {each.step: each.errno for each in outcomes.refusals}
-    context = _Context(case, refused, _accesses(case), reading, expectation)
+    logs = {each.step: each.pages for each in outcomes.logs}
+    context = _Context(case, refused, logs, _accesses(case), reading, expectation)
     lines = lines_of(case, outcomes)
     ends = [run.step for run in outcomes.runs]
     starts = [0, *(end + 1 for end in ends)]
@@ -96,7 +100,10 @@ def _run(context: _Context, start: int, view: View, trace: RunTrace, line: Expec
         union=run.union,
         fresh=run.fresh,
         at=context.accesses.get(run.access),
+        vcpu=run.vcpu,
+        userfaults=run.userfaults,
         clauses=verdicts(view, context.reading),
+        notes=notes(view),
     )
 
 
@@ -113,7 +120,14 @@ def _steps(context: _Context, indices: range) -> tuple[StepView, ...]:
 def _step(context: _Context, index: int) -> StepView:
     errno = context.refused.get(index)
     text = dump_step(context.case.steps[index])
-    return StepView(index + 1, text, errno_name(errno) if errno else "")
+    log = _log(context.logs[index]) if index in context.logs else ""
+    return StepView(index + 1, text, errno_name(errno) if errno else "", log)
+
+
+def _log(pages: tuple[int, ...]) -> str:
+    if not pages:
+        return "clean"
+    return f"dirty: {'page' if len(pages) == 1 else 'pages'} {', '.join(map(str, pages))}"
 
 
 def _memslots(context: _Context, before: range) -> tuple[Slot, ...]:
@@ -134,7 +148,8 @@ def _aborts(
 
 
 def _abort(context: _Context, abort: Abort, calls: Sequence[Call]) -> AbortView:
-    own = _harness(fault_ipa(abort.hpfar) | abort.far & ~PAGE_MASK)
+    ipa = None if abort.hpfar is None else fault_ipa(abort.hpfar)
+    own = "" if ipa is None else _harness(ipa | abort.far & ~PAGE_MASK)
     return AbortView(
         access=None if own else context.accesses.get(abort.step),
         own=own,
@@ -142,7 +157,7 @@ def _abort(context: _Context, abort: Abort, calls: Sequence[Call]) -> AbortView:
         syndrome=syndrome(abort.esr),
         far=abort.far,
         hpfar=abort.hpfar,
-        ipa=fault_ipa(abort.hpfar),
+        ipa=ipa,
         way=in_one_line(short_way(calls)),
     )
 
@@ -162,7 +177,19 @@ def _accesses(case: Case) -> dict[int, AccessView]:
         if isinstance(step, SetMemslot):
             bases[step.slot] = step.gpa
         elif isinstance(step, Guest):
-            instruction = SNIPPETS[step.access].text
             address = effective_address(step, bases)
-            accesses[index] = AccessView(step.access.value, instruction, address)
+            accesses[index] = AccessView(step.access.value, _instruction(step.access), address)
+        elif isinstance(step, GuestL2):
+            name = f"l2 {step.access.value}"
+            accesses[index] = AccessView(name, _instruction(step.access), step.address)
     return accesses
+
+
+def _instruction(access: Access) -> str:
+    match access:
+        case Access.VNCR_READ:
+            return "MRS of an EL2 register"
+        case Access.VNCR_WRITE:
+            return "MSR to an EL2 register"
+        case _:
+            return SNIPPETS[access].text

@@ -10,10 +10,13 @@ from rich.text import Text
 
 from emu.abi import ExitReason
 from emu.expectation import Basis
+from fuzz.pins import PINNED
+from triage.durations import counted
 from triage.explanation import AbortView, AccessView, ExceptionView, Explanation, RunView, StepView
 from triage.passage import Passed
 from triage.replay import Difference
 from triage.slots import Slot
+from triage.syndrome_words import is_for_el2
 from triage.tables import Table, columns, rows
 from triage.verdicts import Ruling, Verdict
 
@@ -22,8 +25,11 @@ def explained(explanation: Explanation, *, trace: bool) -> RenderableType:
     """The whole explanation; ``trace``: with every kernel function."""
     parts: list[RenderableType] = [_title(explanation)]
     slots: tuple[Slot, ...] = ()
+    alone = not any(run.vcpu for run in explanation.runs)
     for run in explanation.runs:
-        parts += [Text(f"\nKVM_RUN {run.number}", style="bold"), _run(run, slots, trace=trace)]
+        whose = "" if alone else f", vCPU {run.vcpu}"
+        title = Text(f"\nKVM_RUN {run.number}{whose}", style="bold")
+        parts += [title, _run(run, slots, trace=trace)]
         slots = run.memslots
     if explanation.after:
         head = "after the last KVM_RUN" if explanation.runs else "steps"
@@ -60,6 +66,8 @@ def _run(run: RunView, slots_before: Sequence[Slot], *, trace: bool) -> Padding:
             yield "kernel", run.way
         yield "result", _result(run)
         yield from _verdicts(run.clauses)
+        for note in run.notes:
+            yield note.pin, Text(f"differs from {PINNED}: {note.reason}", style="cyan")
 
     return rows(told())
 
@@ -69,6 +77,8 @@ def _steps(steps: Sequence[StepView]) -> Iterator[Row]:
         text = Text(step.text)
         if step.refused:
             text.append(f"  refused: {step.refused}", style="yellow")
+        if step.log:
+            text.append(f"  {step.log}", style="green")
         yield Text(f"{step.number:>6}", style="dim"), text
 
 
@@ -105,8 +115,9 @@ def _guest(run: RunView, *, trace: bool) -> Iterator[Row]:
 
 
 def _exception(exception: ExceptionView) -> Iterator[Row]:
-    yield "guest", f"{_access(exception.access)}: an exception at EL1, the access is given up"
-    yield "except", f"ESR_EL1 {exception.esr:#010x}: {exception.syndrome}"
+    level = 2 if is_for_el2(exception.esr) else 1
+    yield "guest", f"{_access(exception.access)}: an exception at EL{level}, the access is given up"
+    yield "except", f"ESR_EL{level} {exception.esr:#010x}: {exception.syndrome}"
 
 
 def _at(abort: AbortView) -> str:
@@ -123,9 +134,10 @@ def _access(access: AccessView | None) -> str:
 
 def _abort(abort: AbortView, times: int) -> Text:
     again = f" ({times} times)" if times > 1 else ""
+    ipa = "not valid" if abort.hpfar is None else f"{abort.hpfar:#x}: IPA {abort.ipa:#x}"
     return Text(
         f"ESR_EL2 {abort.esr:#010x}: {abort.syndrome}{again}\n"
-        f"FAR_EL2 {abort.far:#x}, HPFAR_EL2 {abort.hpfar:#x}: IPA {abort.ipa:#x}\n{abort.way}"
+        f"FAR_EL2 {abort.far:#x}, HPFAR_EL2 {ipa}\n{abort.way}"
     )
 
 
@@ -147,6 +159,8 @@ def _result(run: RunView) -> Text:
     text.append(f"; exit_reason before {run.exit_reason_before}", "not bold")
     if run.at is not None:
         text.append(f"; guest at {_access(run.at)}", "not bold")
+    if run.userfaults:
+        text.append(f"; userfaultfd told the VMM of {counted(run.userfaults, 'fault')}", "not bold")
     return text
 
 

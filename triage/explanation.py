@@ -6,6 +6,7 @@ puts them on the screen.
 
 import msgspec
 
+from fuzz.pins import Note
 from triage.passage import Passed
 from triage.replay import Difference
 from triage.slots import Slot
@@ -13,15 +14,20 @@ from triage.verdicts import Ruling, Verdict
 
 
 class StepView(msgspec.Struct, frozen=True):
-    """A step of the VMM: its number in the case, counted from 1, and the errno it got or ""."""
+    """A step of the VMM: its number in the case, counted from 1, the errno it got or "", and what
+    a dirty log said or "".
+    """
 
     number: int
     text: str
     refused: str
+    log: str
 
 
 class AccessView(msgspec.Struct, frozen=True):
-    """An access of the guest, the instructions that make it, and its effective address."""
+    """An access of the guest, or of its own guest (``l2``); the instructions that make it, and its
+    effective address.
+    """
 
     access: str
     instruction: str
@@ -29,20 +35,22 @@ class AccessView(msgspec.Struct, frozen=True):
 
 
 class AbortView(msgspec.Struct, frozen=True):
-    """An abort to EL2. ``own``: what of the harness it is of, and then no ``access``; or ""."""
+    """An abort to EL2. ``own``: what of the harness it is of, and then no ``access``; or "".
+    ``hpfar`` and ``ipa`` are None where HPFAR_EL2 is not valid.
+    """
 
     access: AccessView | None
     own: str
     esr: int
     syndrome: str
     far: int
-    hpfar: int
-    ipa: int
+    hpfar: int | None
+    ipa: int | None
     way: str
 
 
 class ExceptionView(msgspec.Struct, frozen=True):
-    """An exception that the guest took at EL1 for an access."""
+    """An exception that the guest took for an access: at EL1, or as a hypervisor at EL2."""
 
     access: AccessView | None
     esr: int
@@ -55,7 +63,8 @@ class RunView(msgspec.Struct, frozen=True):
     ``before``: the steps since the KVM_RUN before. ``memslots``: all that exist at the call, and
     the regions refused since the KVM_RUN before. ``knowledge``: claim, observed or inferred.
     ``fresh``: as in RunOutcome, a matter of MEMORY_FAULT. ``at``: the access that the guest was at
-    when the call returned.
+    when the call returned. ``vcpu``, ``userfaults``: as in RunOutcome. ``notes``: in what it
+    differs from what today's source does.
     """
 
     number: int
@@ -75,7 +84,10 @@ class RunView(msgspec.Struct, frozen=True):
     union: tuple[int, int, int, int]
     fresh: bool
     at: AccessView | None
+    vcpu: int
+    userfaults: int
     clauses: tuple[Verdict, ...]
+    notes: tuple[Note, ...]
 
 
 class Explanation(msgspec.Struct, frozen=True):

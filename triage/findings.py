@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from fuzz.contract import CLAUSES, Clause
-from fuzz.finding import Finding, State
+from fuzz.finding import Confirmation, Finding, State
 from triage.campaigns import ids
 from triage.durations import counted, span
 from triage.invocation import own_name
@@ -68,11 +68,16 @@ def whole(finding: Finding, case: Path) -> RenderableType:
         ("cause", "natural" if finding.natural else "shown only with an injected error"),
         ("guest", f"{at}, backed by {behind}"),
         ("seen", f"{seen}, on {finding.found_at:%Y-%m-%d %H:%M} UTC"),
+        *(("live", _confirmation(each)) for each in finding.confirmations),
         *([("clause", _clause(clause))] if clause else []),
         ("case", Text(finding.smallest.rstrip())),
         ("replay", command),
     ]
     return Group(_title(finding), rows(facts))
+
+
+def _confirmation(told: Confirmation) -> str:
+    return f"{told.shown} of {told.played} times on {told.image}, Linux {told.linux}"
 
 
 def _title(finding: Finding) -> Text:

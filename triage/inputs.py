@@ -11,6 +11,8 @@ from triage.ending import UserError
 
 DEFAULT_KERNEL: Final = "v7.3"
 
+_LISTED: Final = 12  # as many names as a line of an error may have
+
 
 def kernel_names(names: Sequence[str] | None) -> tuple[str, ...]:
     """The kernels named, each once, in the order of their first mention."""
@@ -58,4 +60,5 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = tuple(known)
     near = difflib.get_close_matches(name, known, n=1)
     guess = f", did you mean {near[0]}?" if near else ""
-    return f"unknown {what} {name!r}{guess} (known: {', '.join(known)})"
+    more = f", and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"unknown {what} {name!r}{guess} (known: {', '.join(known[:_LISTED])}{more})"

@@ -10,7 +10,9 @@ import msgspec
 
 from emu.expectation import ExpectedRun
 from emu.live import box, build, images
+from emu.live.fleet import LIMIT, Fleet
 from emu.live.machine import LiveMachine
+from emu.live.pool import Pool
 from emu.live.process import Process
 from emu.live.unsupported import Unsupported
 from triage.case_input import CaseInput
@@ -52,9 +54,24 @@ def live_machine(image: str) -> Iterator[LiveMachine]:
             yield LiveMachine(started)
 
 
+@contextmanager
+def live_fleet(image: str, boxes: int) -> Iterator[Fleet]:
+    """Boxes of the image of that name; UserError, MissingError."""
+    with live_errors():
+        program = build.executor(build.folder())
+        with Pool(images.image(image), program, boxes=boxes, limit=LIMIT) as pool:
+            yield Fleet(pool)
+
+
+def modelled(linux: str) -> str:
+    """The name that a modelled kernel of such a version, 7.3.4+deb13-cloud-arm64, would have."""
+    found = _RELEASE.match(linux)
+    return f"v{found[1]}" if found else ""
+
+
 def observe(machine: LiveMachine, image: str, given: CaseInput) -> Observation:
     """Play the case, judge what came out, and compare."""
-    kernel = _modelled(machine.host.kernel)
+    kernel = modelled(machine.host.kernel)
     expectation = given.file.expected_of(kernel) if given.file else None
     answer = machine.run(given.case)
     played = not isinstance(answer, Unsupported)
@@ -69,9 +86,3 @@ def observe(machine: LiveMachine, image: str, given: CaseInput) -> Observation:
         broken=any(isinstance(line, ExpectedRun) and line.clauses for line in lines),
         differences=differences(expectation.lines, lines) if expectation and played else (),
     )
-
-
-def _modelled(linux: str) -> str:
-    """The modelled kernel for a version such as 7.3.4+deb13-cloud-arm64."""
-    found = _RELEASE.match(linux)
-    return f"v{found[1]}" if found else ""

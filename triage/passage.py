@@ -9,7 +9,7 @@ from emu.abi import errno_name
 from emu.kvm.kvm_main import Kernel
 from emu.trace import Call
 
-ABORT: Final = "kvm_handle_guest_abort"
+ABORTS: Final = ("kvm_handle_guest_abort", "kvm_handle_vncr_abort")
 _MAX_ERRNO: Final = 4095
 
 
@@ -54,7 +54,7 @@ def result_word(result: int | None) -> str:
 
 def aborts(calls: Sequence[Call]) -> list[Sequence[Call]]:
     """The calls of each guest abort."""
-    starts = [index for index, call in enumerate(calls) if call.name == ABORT]
+    starts = [index for index, call in enumerate(calls) if call.name in ABORTS]
     return [subtree(calls, start) for start in starts]
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from emu import expectation
 from emu.case import Case
-from emu.expectation import Basis, Expectation, ExpectedLine, expected_lines
+from emu.expectation import Basis, Expectation, ExpectedLine, ExpectedRun, expected_lines
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
@@ -44,8 +44,8 @@ def differences(
     expected: Sequence[ExpectedLine], actual: Sequence[ExpectedLine]
 ) -> tuple[Difference, ...]:
     """The lines that are not the same, in the order of the file."""
-    old = {(type(line), line.number): line for line in expected}
-    new = {(type(line), line.number): line for line in actual}
+    old = {(isinstance(line, ExpectedRun), line.number): line for line in expected}
+    new = {(isinstance(line, ExpectedRun), line.number): line for line in actual}
     return tuple(
         Difference(spell(old.get(key)), spell(new.get(key)))
         for key in dict.fromkeys((*old, *new))

@@ -46,6 +46,16 @@ _LEVELLED: Final[dict[int, str]] = {
 
 _INSTRUCTION_ABORTS: Final = (0x20, 0x21)
 _DATA_ABORTS: Final = (0x24, 0x25)
+_LOWER_LEVEL: Final = (0x20, 0x24)
+
+
+def is_for_el2(esr: int) -> bool:
+    """Whether a guest's exception is for its EL2: of its own guest, or at its VNCR page."""
+    return esr >> 26 & 0x3F in _LOWER_LEVEL or _is_vncr(esr)
+
+
+def _is_vncr(esr: int) -> bool:
+    return esr >> 26 & 0x3F == _DATA_ABORTS[1] and bool(esr >> 13 & 1)
 
 
 def exception_class(esr: int) -> str:
@@ -72,6 +82,8 @@ def bits(esr: int) -> tuple[str, ...]:
     if esr >> 26 & 0x3F in _INSTRUCTION_ABORTS:
         return tuple(present)
     present += [name for name, bit in (("WnR", 6), ("CM", 8)) if iss >> bit & 1]
+    if _is_vncr(esr):
+        present.append("VNCR")
     if iss >> 11 & 3 and not iss >> 24 & 1:
         present.append(f"LST={iss >> 11 & 3}")
     return (*present, instruction_syndrome(esr))

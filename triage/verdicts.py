@@ -33,9 +33,10 @@ def verdicts(view: View, reading: Reading) -> tuple[Verdict, ...]:
 
 
 def _verdict(clause: Clause, view: View, reading: Reading) -> Verdict:
-    reason = clause.broken(view)
+    asked = clause.asks(view.run, logs=bool(view.timeline.outcomes.logs))
+    reason = clause.broken(view) if asked else None
     if reason is not None:
         ruling = Ruling.BROKEN if reading in clause.readings else Ruling.EXCUSED
     else:
-        ruling = Ruling.HELD if clause.when(view.run) else Ruling.NOT_APPLICABLE
+        ruling = Ruling.HELD if asked else Ruling.NOT_APPLICABLE
     return Verdict(clause.id, clause.title, ruling, reason or "")

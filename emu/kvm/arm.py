@@ -4,7 +4,7 @@ from typing import Final
 
 from emu.abi import Errno, ExitReason
 from emu.case import RunFlag, VcpuState
-from emu.injection import Site
+from emu.injection import Point, Site
 from emu.kvm.handle_exit import HandleExit
 from emu.kvm.state import Vcpu
 
@@ -12,6 +12,7 @@ from emu.kvm.state import Vcpu
 _MMIO: Final = ExitReason.MMIO
 _UNKNOWN: Final = ExitReason.UNKNOWN
 _IMMEDIATE_EXIT: Final = RunFlag.IMMEDIATE_EXIT
+_ENTRY: Final = Point.ENTRY
 
 _SYSTEM_EVENT_WAKEUP: Final = 4
 _CPU_UNSUPPORTED: Final = 1
@@ -29,6 +30,8 @@ class Arm(HandleExit):
             return -Errno.EPERM
         if kvm.injections and (errno := kvm.inject(Site.KVM_ARCH_VCPU_RUN_PID_CHANGE)):
             return -errno
+        if kvm.config.protected and (errno := self.pkvm_create_hyp_vm(kvm)):
+            return errno
         vcpu.ran_once = True
         return 0
 
@@ -38,7 +41,7 @@ class Arm(HandleExit):
         exit_reason becomes UNKNOWN once a call, not once a turn of the loop: what one turn leaves
         in kvm_run stays there if the guest resumes.
         """
-        run = vcpu.run
+        run, races = vcpu.run, vcpu.kvm.races
         if run.exit_reason == _MMIO:
             self.kvm_handle_mmio_return(vcpu)
         if vcpu.requests & _IMMEDIATE_EXIT:
@@ -46,9 +49,13 @@ class Arm(HandleExit):
         self.reset_exit_reason(vcpu)
         ret = 1
         while ret > 0:
+            if races is not None:
+                races.reach(_ENTRY)
             ret = self.before_guest_entry(vcpu)
             if ret > 0:
                 ret = self.handle_exit(vcpu, vcpu.guest.enter(vcpu.fault))
+                if races is not None:
+                    races.leave()
         return ret
 
     def reset_exit_reason(self, vcpu: Vcpu) -> None:

@@ -4,11 +4,12 @@ Every access on arm64 is a shared one: memory attributes are not built there, so
 part. Folios are pages here; they are charged to the VMM's cgroup when first asked for.
 """
 
-from emu.abi import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Errno, GmemFlag
-from emu.injection import Site
+from emu.abi import Errno, GmemFlag
+from emu.injection import Point, Site
 from emu.kvm.inject_fault import InjectFault
 from emu.kvm.state import Gmem, Kvm, MemorySlot
 
+_PIN = Point.PIN  # a plain name, for the hot path
 _KNOWN_FLAGS = GmemFlag.MMAP | GmemFlag.INIT_SHARED
 
 
@@ -21,7 +22,7 @@ class GuestMemfd(InjectFault):
             return -Errno.EIO
         if flags & ~_KNOWN_FLAGS:
             return -Errno.EINVAL
-        if size == 0 or size >> 63 or size & ~PAGE_MASK:
+        if size == 0 or size >> 63 or size % kvm.page_size:
             return -Errno.EINVAL
         return Gmem(size, flags)
 
@@ -33,12 +34,14 @@ class GuestMemfd(InjectFault):
         EFAULT: the file was released. EIO: the binding is another slot's. ENOMEM: the page cannot
         be charged. EHWPOISON: the page had a memory error. Checked in this order.
         """
+        if kvm.races is not None:
+            kvm.races.reach(_PIN)
         if kvm.injections and (errno := kvm.inject(Site.KVM_GMEM_GET_PFN)):
             return -errno
         gmem = slot.gmem
         if gmem is None or gmem.released:
             return -Errno.EFAULT
-        index = (ipa - slot.base >> PAGE_SHIFT) + slot.gmem_index
+        index = (ipa - slot.base >> kvm.page_shift) + slot.gmem_index
         if self._bound_slot(gmem, index) is not slot:
             return -Errno.EIO
         pfn = self.kvm_gmem_get_folio(kvm, gmem, index)
@@ -72,7 +75,7 @@ class GuestMemfd(InjectFault):
         gmem = kvm.gmems.get(fd)
         if gmem is None:
             return -Errno.EBADF
-        if offset & ~PAGE_MASK or offset + size > gmem.size:
+        if offset % kvm.page_size or offset + size > gmem.size:
             return -Errno.EINVAL
         return gmem
 
@@ -80,7 +83,7 @@ class GuestMemfd(InjectFault):
         """Give the file's range to a slot that is otherwise ready; 0 or -EEXIST."""
         if kvm.injections and (errno := kvm.inject(Site.KVM_GMEM_BIND)):
             return -errno
-        start, end = slot.gmem_index, slot.gmem_index + (slot.size >> PAGE_SHIFT)
+        start, end = slot.gmem_index, slot.gmem_index + (slot.size >> kvm.page_shift)
         if any(start < bound[1] and bound[0] < end for bound in gmem.bindings):
             return -Errno.EEXIST
         gmem.bindings.append((start, end, slot))
@@ -96,9 +99,9 @@ class GuestMemfd(InjectFault):
 
     def kvm_gmem_punch_hole(self, kvm: Kvm, gmem: Gmem, offset: int, size: int) -> int:
         """fallocate(PUNCH_HOLE): zap stage 2, free the folios, forget their memory errors."""
-        if offset & ~PAGE_MASK or size & ~PAGE_MASK or size == 0 or offset + size >> 63:
+        if (offset | size) % kvm.page_size or size == 0 or offset + size >> 63:
             return -Errno.EINVAL
-        start, end = offset >> PAGE_SHIFT, offset + size >> PAGE_SHIFT
+        start, end = offset >> kvm.page_shift, offset + size >> kvm.page_shift
         self.kvm_gmem_invalidate(kvm, gmem, start, end)
         for index in [index for index in gmem.folios if start <= index < end]:
             self._drop_folio(kvm, gmem, index)
@@ -115,17 +118,17 @@ class GuestMemfd(InjectFault):
 
         Under a memory limit the call fails, whatever of the range is there already.
         """
-        if offset & ~PAGE_MASK or size & ~PAGE_MASK or size == 0 or offset + size > gmem.size:
+        if (offset | size) % kvm.page_size or size == 0 or offset + size > gmem.size:
             return -Errno.EINVAL
         if kvm.memory_limit:
             return -Errno.ENOMEM
-        gmem.allocated.append((offset >> PAGE_SHIFT, offset + size >> PAGE_SHIFT))
+        gmem.allocated.append((offset >> kvm.page_shift, offset + size >> kvm.page_shift))
         return 0
 
     def kvm_gmem_release(self, kvm: Kvm, gmem: Gmem) -> None:
         """The file's last reference is gone: its pages leave stage 2, its slots stay."""
         gmem.released = True
-        self.kvm_gmem_invalidate(kvm, gmem, 0, pages_of(gmem))
+        self.kvm_gmem_invalidate(kvm, gmem, 0, gmem.size >> kvm.page_shift)
         for index in list(gmem.folios):
             self._drop_folio(kvm, gmem, index)
 
@@ -139,7 +142,7 @@ class GuestMemfd(InjectFault):
             return -Errno.ENODEV
         if not gmem.flags & GmemFlag.INIT_SHARED or offset >= gmem.size:
             return -Errno.EFAULT
-        index = offset >> PAGE_SHIFT
+        index = offset >> kvm.page_shift
         pfn = self.kvm_gmem_get_folio(kvm, gmem, index)
         if pfn < 0:
             return pfn
@@ -152,8 +155,9 @@ class GuestMemfd(InjectFault):
         for bound_start, bound_end, slot in gmem.bindings:
             first, last = max(start, bound_start), min(end, bound_end)
             if first < last:
-                base = slot.base + (first - slot.gmem_index) * PAGE_SIZE
-                self.kvm_unmap_gfn_range(kvm, base, base + (last - first) * PAGE_SIZE)
+                kvm.mmu_invalidate_seq += 1
+                base = slot.base + (first - slot.gmem_index) * kvm.page_size
+                self.kvm_unmap_gfn_range(kvm, base, base + (last - first) * kvm.page_size)
 
     @staticmethod
     def _drop_folio(kvm: Kvm, gmem: Gmem, index: int) -> None:
@@ -162,8 +166,3 @@ class GuestMemfd(InjectFault):
             gmem.poisoned.discard(index)  # a page with a memory error never goes back to the pool
         else:
             kvm.arena.free(pfn)
-
-
-def pages_of(gmem: Gmem) -> int:
-    """The file's size in pages."""
-    return gmem.size >> PAGE_SHIFT

@@ -4,13 +4,14 @@ from typing import Final, assert_never
 
 from emu.abi import Errno, ExitReason
 from emu.guest import ArmException
-from emu.kvm.mmu import Mmu
 from emu.kvm.state import Vcpu
+from emu.kvm.vncr import VncrAbort
+from emu.syndrome import EC_DABT_CUR, exception_class
 
 _TRAP: Final = ArmException.TRAP  # a plain name, for the hot path
 
 
-class HandleExit(Mmu):
+class HandleExit(VncrAbort):
     """Dispatch of a guest exit."""
 
     def handle_exit(self, vcpu: Vcpu, exception: ArmException) -> int:
@@ -34,6 +35,9 @@ class HandleExit(Mmu):
     def handle_trap_exceptions(self, vcpu: Vcpu) -> int:
         """The only traps that a case's guest takes are instruction and data aborts.
 
-        A data abort from the same level (VNCR) would branch to kvm_handle_vncr_abort() here.
+        A data abort from the host's own level is one at L1's VNCR page.
         """
+        tlb = vcpu.guest.vncr_tlb
+        if tlb is not None and exception_class(vcpu.fault.esr) == EC_DABT_CUR:
+            return self.kvm_handle_vncr_abort(vcpu, tlb)
         return self.kvm_handle_guest_abort(vcpu)

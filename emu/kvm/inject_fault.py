@@ -4,6 +4,8 @@ The guest of a case runs at EL1 with SError unmasked, so each is taken at the ne
 latest; the model takes it at once, which no caller can tell apart.
 """
 
+from emu.abi import PAGE_MASK
+from emu.access import Access
 from emu.kvm.pgtable import Pgtable
 from emu.kvm.state import Vcpu
 from emu.syndrome import (
@@ -14,10 +16,15 @@ from emu.syndrome import (
     FSC_ADDRESS_SIZE,
     FSC_EXCL_ATOMIC,
     FSC_SEA,
+    FSC_SEA_ON_WALK,
     IL,
     ISV,
+    S1PTW,
+    fault_ipa,
     is_iabt,
 )
+
+_WALKS = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
 
 
 class InjectFault(Pgtable):
@@ -28,9 +35,29 @@ class InjectFault(Pgtable):
         vcpu.guest.take_exception(ec << EC_SHIFT | IL | fsc)
 
     def kvm_inject_sea(self, vcpu: Vcpu, *, iabt: bool) -> int:
-        """A synchronous external abort; always 1."""
-        self._inject_abort(vcpu, iabt=iabt, fsc=FSC_SEA)
+        """A synchronous external abort; always 1.
+
+        One that a stage-1 walk met says at which level. A walk that cannot be found again was a
+        passing one, and the guest simply goes on.
+        """
+        fsc = FSC_SEA
+        if vcpu.fault.esr & S1PTW:
+            level = self.kvm_find_s1_desc_level(vcpu)
+            if level is None:
+                return 1
+            fsc = FSC_SEA_ON_WALK | level
+        self._inject_abort(vcpu, iabt=iabt, fsc=fsc)
         return 1
+
+    def kvm_find_s1_desc_level(self, vcpu: Vcpu) -> int | None:
+        """The level of the guest's stage-1 table that the fault is in (arch/arm64/kvm/at.c).
+
+        The tables of a case, which TTBR1_EL1 points to, are of level 1.
+        """
+        current = vcpu.guest.current
+        if current is None or current.access not in _WALKS:
+            return None
+        return 1 if current.address & PAGE_MASK == fault_ipa(vcpu.fault.hpfar) else None
 
     def kvm_inject_size_fault(self, vcpu: Vcpu) -> None:
         """A level-0 address size fault, of the kind that the abort was."""

@@ -1,7 +1,15 @@
 """include/linux/kvm_host.h: what every part of KVM uses."""
 
 from emu.abi import ExitReason
+from emu.case import RunFlag
+from emu.injection import Point
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
+from emu.races import Races
+
+# Plain names, for the hot path: see emu.abi.
+_WALK = Point.WALK
+_LOOKUP = Point.LOOKUP
+_MAP = Point.MAP
 
 
 class KvmHost:
@@ -18,9 +26,27 @@ class KvmHost:
         run.u1 = gpa
         run.u2 = size
 
+    def prepare_gmem_fault_exit(self, vcpu: Vcpu, gpa: int, size: int, _ret: int) -> None:
+        """What gmem_abort() and kvm_translate_vncr() do first when kvm_gmem_get_pfn() failed.
+
+        Linux 7.3.4 does not ask with which errno.
+        """
+        self.kvm_prepare_memory_fault_exit(vcpu, gpa, size)
+
     def kvm_vm_bugged(self, kvm: Kvm) -> None:
         """The VM can no longer be trusted: every later ioctl on it answers EIO."""
         kvm.vm_dead = True
+        if kvm.races is not None:
+            for vcpu in kvm.races.vcpus:
+                vcpu.requests |= RunFlag.VM_DEAD  # those that are in the run loop find it there
+
+    def mmu_invalidate_retry(self, kvm: Kvm, seq: int) -> bool:
+        """Whether memory was taken away since the count was ``seq``; asked under the fault lock,
+        with the page in hand.
+        """
+        if kvm.races is not None:
+            kvm.races.reach(_MAP)
+        return kvm.mmu_invalidate_seq != seq
 
     def gfn_to_memslot(self, kvm: Kvm, ipa: int) -> MemorySlot | None:
         """The slot that holds a guest-physical address (virt/kvm/kvm_main.c)."""
@@ -28,3 +54,10 @@ class KvmHost:
             if slot.base <= ipa < slot.base + slot.size:
                 return slot
         return None
+
+    def racing_gfn_to_memslot(self, kvm: Kvm, races: Races, ipa: int) -> MemorySlot | None:
+        """The same in the fault path, where others may change the slots before and after."""
+        races.reach(_WALK)
+        slot = self.gfn_to_memslot(kvm, ipa)
+        races.reach(_LOOKUP)
+        return slot

@@ -1,28 +1,37 @@
 """virt/kvm/kvm_main.c, the memory slots: KVM_SET_USER_MEMORY_REGION(2) and what it refuses.
 
 The rules are numbered as in docs/model.md; they are tried in that order.
+A slot that goes or moves is INVALID first, as if it were not there, until no vCPU is in the
+fault path any more: only then its pages leave stage 2. A vCPU that has found it goes on with it.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from emu.abi import (
     MEM_MAX_NR_PAGES,
-    PAGE_MASK,
-    PAGE_SHIFT,
     U64,
     USER_MEM_SLOTS,
     Errno,
     GmemFlag,
     MemFlag,
 )
-from emu.kvm.host_mm import HostMm
-from emu.kvm.state import USER_TOP, Gmem, Kvm, MemorySlot
+from emu.case import MemKind, VmConfig
+from emu.kvm.dirty_log import DirtyLogging
+from emu.kvm.state import USER_TOP, Gmem, Kvm, MemorySlot, UserMemory, user_address
 
 # Plain names, for the hot path.
 _GUEST_MEMFD = MemFlag.GUEST_MEMFD
 _LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
 _NOT_WITH_GMEM = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY
 _MMAP = GmemFlag.MMAP
+_DEVICE = MemKind.DEVICE
+_PFNMAP = MemKind.PFNMAP
+
+_WITHOUT_STRUCT_PAGES = (_DEVICE, _PFNMAP)
+_TAGGED = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)  # VM_MTE_ALLOWED
 
 _KNOWN_FLAGS = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _FIXED_FLAGS = MemFlag.READONLY | MemFlag.GUEST_MEMFD
@@ -42,7 +51,7 @@ class MemoryRegion(NamedTuple):
     v1: bool
 
 
-class Memslots(HostMm):
+class Memslots(DirtyLogging):
     """Create, move, change and delete slots."""
 
     def kvm_vm_ioctl_set_memory_region(self, kvm: Kvm, region: MemoryRegion) -> int:
@@ -57,7 +66,7 @@ class Memslots(HostMm):
 
     def kvm_set_memory_region(self, kvm: Kvm, region: MemoryRegion) -> int:
         """Check the request, find out what it asks for, and do it; 0 or -errno."""
-        errno = self.check_memory_region_flags(region) or self._check_ranges(region)
+        errno = self.check_memory_region_flags(region) or self._check_ranges(kvm, region)
         if errno:
             return errno
         old = next((slot for slot in kvm.memslots if slot.id == region.slot), None)
@@ -74,19 +83,20 @@ class Memslots(HostMm):
             return -Errno.EINVAL
         return 0
 
-    def _check_ranges(self, region: MemoryRegion) -> int:
+    def _check_ranges(self, kvm: Kvm, region: MemoryRegion) -> int:
         """Rules 5 to 9."""
-        if (region.size | region.gpa) & ~PAGE_MASK:  # 5
+        in_page = kvm.page_size - 1
+        if (region.size | region.gpa) & in_page:  # 5
             return -Errno.EINVAL
         hva = region.userspace_addr
-        if hva & ~PAGE_MASK or hva >> 55 or hva + region.size > USER_TOP:  # 6
+        if hva & in_page or hva >> 55 or hva + region.size > USER_TOP:  # 6
             return -Errno.EINVAL
         offset = region.guest_memfd_offset
-        if region.flags & _GUEST_MEMFD and (offset & ~PAGE_MASK or offset + region.size > U64):  # 7
+        if region.flags & _GUEST_MEMFD and (offset & in_page or offset + region.size > U64):  # 7
             return -Errno.EINVAL
         if region.slot > _ID_MASK:  # 8
             return -Errno.EINVAL
-        if region.gpa + region.size > U64 or region.size >> PAGE_SHIFT > MEM_MAX_NR_PAGES:  # 9
+        if region.gpa + region.size > U64 or region.size >> kvm.page_shift > MEM_MAX_NR_PAGES:  # 9
             return -Errno.EINVAL
         return 0
 
@@ -108,8 +118,10 @@ class Memslots(HostMm):
             region.flags,
             region.userspace_addr,
             gmem,
-            region.guest_memfd_offset >> PAGE_SHIFT,
+            region.guest_memfd_offset >> kvm.page_shift,
         )
+        if region.flags & _LOG_DIRTY:
+            self.kvm_alloc_dirty_bitmap(new, None)
         errno = self.kvm_arch_prepare_memory_region(kvm, new)
         if errno == 0 and gmem is not None:
             errno = self.kvm_gmem_bind(kvm, gmem, new)  # 18
@@ -128,9 +140,18 @@ class Memslots(HostMm):
             return -Errno.EINVAL
         if region.gpa != old.base:  # 12
             return self._move(kvm, old, region)
-        old.flags = region.flags
-        if changed & region.flags & _LOG_DIRTY:
-            self.kvm_mmu_wp_memory_region(kvm, old)
+        return self._change_flags(kvm, old, region.flags)
+
+    def _change_flags(self, kvm: Kvm, old: MemorySlot, flags: int) -> int:
+        if flags == old.flags:
+            return 0
+        new = replace(old, flags=flags)
+        self.kvm_alloc_dirty_bitmap(new, old)
+        if errno := self.kvm_arch_prepare_memory_region(kvm, new):
+            return errno
+        kvm.memslots[kvm.memslots.index(old)] = new
+        if flags & ~old.flags & _LOG_DIRTY:
+            self.synchronize_srcu(kvm, partial(self.kvm_mmu_wp_memory_region, kvm, new))
         return 0
 
     def _move(self, kvm: Kvm, old: MemorySlot, region: MemoryRegion) -> int:
@@ -139,17 +160,33 @@ class Memslots(HostMm):
         new = MemorySlot(
             old.id, region.gpa, old.size, region.flags, old.userspace_addr, old.gmem, old.gmem_index
         )
-        errno = self.kvm_arch_prepare_memory_region(kvm, new)
-        if errno == 0:
-            self.kvm_arch_flush_shadow_memslot(kvm, old)
-            kvm.memslots[kvm.memslots.index(old)] = new
+        self.kvm_alloc_dirty_bitmap(new, old)
+        errno = self.check_protected_region(kvm, region.flags, removes=True)
+        errno = errno or self.kvm_arch_prepare_memory_region(kvm, new)
+        kvm.memslots.remove(old)
+        self.synchronize_srcu(kvm, partial(self._replace, kvm, old, old if errno else new))
         return errno
 
     def _delete(self, kvm: Kvm, old: MemorySlot) -> int:
+        errno = self.check_protected_region(kvm, 0, removes=True)
         kvm.memslots.remove(old)
+        self.synchronize_srcu(kvm, partial(self._replace, kvm, old, old if errno else None))
+        return errno
+
+    def _replace(self, kvm: Kvm, old: MemorySlot, new: MemorySlot | None) -> None:
+        """What follows when nobody can hold an INVALID slot any more; a refused one comes back."""
         self.kvm_arch_flush_shadow_memslot(kvm, old)
-        self.kvm_gmem_unbind(old)
-        return 0
+        if new is None:
+            self.kvm_gmem_unbind(old)
+        else:
+            kvm.memslots.append(new)
+
+    def synchronize_srcu(self, kvm: Kvm, then: Callable[[], None]) -> None:
+        """Do ``then`` once every vCPU has left the fault path."""
+        if kvm.races is None:
+            then()
+        else:
+            kvm.races.synchronize(then)
 
     @staticmethod
     def _overlaps(kvm: Kvm, region: MemoryRegion, ignored: MemorySlot | None) -> bool:
@@ -161,13 +198,47 @@ class Memslots(HostMm):
         )
 
     def kvm_arch_prepare_memory_region(self, kvm: Kvm, new: MemorySlot) -> int:
-        """arch/arm64/kvm/mmu.c: rules 15 and 16."""
+        """arch/arm64/kvm/mmu.c: rules 15 to 17."""
+        if errno := self.check_protected_region(kvm, new.flags, removes=False):
+            return errno
         if new.base + new.size > 1 << kvm.config.ipa_bits:
             return -Errno.EFAULT
-        if new.gmem is not None and not new.gmem.flags & _MMAP:
+        if new.gmem is not None and (kvm.config.mte or not new.gmem.flags & _MMAP):
             return -Errno.EINVAL
+        return self._check_vmas(kvm, new)
+
+    def _check_vmas(self, kvm: Kvm, new: MemorySlot) -> int:
+        """The part of rule 16 about the VMM's mappings that are there now."""
+        mte = kvm.config.mte
+        for index, memory in kvm.memory.items():
+            if (
+                (mte or memory.kind in _WITHOUT_STRUCT_PAGES)
+                and _refused(kvm.config, memory.kind, new.flags)
+                and _mapped_between(index, memory, new.userspace_addr, new.size)
+            ):
+                return -Errno.EINVAL
+        return 0
+
+    def check_protected_region(self, kvm: Kvm, flags: int, *, removes: bool) -> int:
+        """Rule 17: what a protected VM has got it keeps, and it is not spied on; 0 or -EPERM."""
+        if kvm.config.protected and (flags & _NOT_WITH_GMEM or (removes and kvm.hyp_vm)):
+            return -Errno.EPERM
         return 0
 
     def kvm_arch_flush_shadow_memslot(self, kvm: Kvm, slot: MemorySlot) -> None:
         """arch/arm64/kvm/mmu.c: the slot's pages leave stage 2."""
         self.kvm_unmap_gfn_range(kvm, slot.base, slot.base + slot.size)
+
+
+def _refused(config: VmConfig, kind: MemKind, flags: int) -> bool:
+    """Whether a slot with these flags may not show a mapping of this kind."""
+    if config.mte and kind not in _TAGGED:
+        return True
+    if kind is _DEVICE:
+        return bool(flags & _LOG_DIRTY)
+    return kind is _PFNMAP and (bool(flags & _LOG_DIRTY) or not config.coherent)
+
+
+def _mapped_between(index: int, memory: UserMemory, address: int, size: int) -> bool:
+    start = address - user_address(index, 0)
+    return any(vma.start < start + size and start < vma.end for vma in memory.vmas)

@@ -58,7 +58,10 @@ class Mmio(Memslots):
         return 0
 
     def _without_syndrome(self, vcpu: Vcpu, fault_ipa: int) -> int:
-        if not vcpu.kvm.config.nisv_to_user:
+        config = vcpu.kvm.config
+        if config.protected:  # whose registers and memory nobody may look at to find out
+            return self.kvm_inject_sea(vcpu, iabt=False)
+        if not config.nisv_to_user:
             return -Errno.ENOSYS
         return self._report(vcpu, ExitReason.ARM_NISV, vcpu.fault.esr & (CM | WNR | FSC), fault_ipa)
 

@@ -1,17 +1,19 @@
 """The state that the modelled kernel works on. The kernel classes have none of their own.
 
 Names follow the kernel's structures (struct kvm, kvm_vcpu, kvm_run, kvm_memory_slot, kvm_gmem).
-Addresses and sizes are in bytes, frame numbers (gfn, pfn, index) in pages of ``PAGE_SIZE``.
+Addresses and sizes are in bytes, gfn and index in pages of the host, pfn as in ``emu.arena``.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from emu.abi import MemFlag
+from emu.abi import PAGE_SHIFT, PAGE_SIZE, MemFlag
 from emu.arena import Arena
-from emu.case import MemKind, Protection, VmConfig
+from emu.case import MemKind, Protection, UserfaultMode, VmConfig
 from emu.guest import Fault, GuestContext
 from emu.injection import Site
+from emu.kvm.nested_state import Nested, S2Trans
+from emu.races import Races
 from emu.stage2 import Stage2
 
 # The host's own limit (facts of its CPU). Above the largest IPA size a case can ask for is nothing
@@ -60,7 +62,9 @@ class Gmem:
 
 @dataclass(slots=True, eq=False)
 class MemorySlot:
-    """struct kvm_memory_slot. The slot holds no reference on ``gmem``'s file."""
+    """struct kvm_memory_slot. The slot holds no reference on ``gmem``'s file. ``dirty``: its dirty
+    bitmap, as the numbers of the host pages that were written, where it has one.
+    """
 
     id: int
     base: int
@@ -69,6 +73,7 @@ class MemorySlot:
     userspace_addr: int
     gmem: Gmem | None
     gmem_index: int
+    dirty: set[int] | None = None
 
     @property
     def readonly(self) -> bool:
@@ -83,17 +88,49 @@ class Vma:
     start: int
     end: int
     protection: Protection
+    kind: MemKind
+
+
+@dataclass(slots=True)
+class Registration:
+    """A range of a memory object that userfaultfd watches; ``end`` exclusive. ``unit``: the size of
+    its pages. ``lifted``: the numbers of those that are no longer write-protected.
+    """
+
+    start: int
+    end: int
+    mode: UserfaultMode
+    unit: int
+    lifted: set[int] = field(default_factory=set)
+
+
+class Huge(NamedTuple):
+    """What is where in a memory object that can have huge pages, by 2 MiB numbers.
+
+    ``real``: a huge page. ``zero``: the huge zero page. ``tables``: a page table, for small pages.
+    ``poisoned``: a page of hugetlbfs with a memory error.
+    """
+
+    real: set[int]
+    zero: set[int]
+    tables: set[int]
+    poisoned: set[int]
 
 
 @dataclass(slots=True)
 class UserMemory:
-    """One memory object of the VMM: its mappings, and the pages that exist behind them."""
+    """One memory object of the VMM: its mappings, and the pages that exist behind them. ``zeros``
+    are the pages for which the zero page stands, or stood before it was written.
+    """
 
     kind: MemKind
     file_size: int
     vmas: list[Vma]
     pages: dict[int, int] = field(default_factory=dict)
     poisoned: set[int] = field(default_factory=set)
+    zeros: set[int] = field(default_factory=set)
+    userfaults: list[Registration] = field(default_factory=list)
+    huge: Huge | None = None
 
     def vma(self, offset: int) -> Vma | None:
         """The mapping that holds this byte, if one does."""
@@ -114,7 +151,10 @@ class Injection:
 
 @dataclass(slots=True)
 class Kvm:
-    """struct kvm, with the parts of the host that matter to it."""
+    """struct kvm, with the parts of the host that matter to it.
+
+    ``page_size`` and ``page_shift`` are the host's, as in ``config``.
+    """
 
     config: VmConfig
     arena: Arena
@@ -125,8 +165,16 @@ class Kvm:
     ioeventfds: set[tuple[int, int]] = field(default_factory=set)
     injections: list[Injection] = field(default_factory=list)
     injected: bool = False
+    userfaults: int = 0  # resolved by the VMM's handler so far
     memory_limit: bool = False
+    memlock_limit: bool = False
     vm_dead: bool = False
+    hyp_vm: bool = False  # pKVM's own part of a protected VM is there: a vCPU has run
+    mmu_invalidate_seq: int = 0
+    races: Races | None = None  # where the case has other threads
+    page_size: int = PAGE_SIZE
+    page_shift: int = PAGE_SHIFT
+    nested: Nested | None = None  # where the guest has EL2
 
     def inject(self, site: Site) -> int:
         """The errno that this call of ``site`` must fail with, or 0. Counts the call."""
@@ -150,6 +198,7 @@ class Vcpu:
 
     kvm: Kvm
     guest: GuestContext
+    hw_mmu: Stage2  # what it runs under: the VM's, or the shadow of L1's
     run: KvmRun = field(default_factory=KvmRun)
     fault: Fault = field(default_factory=Fault)
     ran_once: bool = False
@@ -158,6 +207,8 @@ class Vcpu:
     requests: int = 0
     signal_pending: bool = False
     sigbus: bool = False
+    index: int = 0
+    s2_trans: S2Trans | None = None  # of the abort that is served, if it is L2's
 
 
 def user_address(index: int, offset: int) -> int:

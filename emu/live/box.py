@@ -15,7 +15,7 @@ from typing import Final, Self
 from emu.live.console import Console
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
-from emu.live.saved import Saved, ended, last_words
+from emu.live.saved import BOOT_LIMIT, Saved, ended, first_frame, last_words
 from emu.live.trouble import BoxError
 
 _TAKEN: Final = 1 << 16
@@ -23,7 +23,10 @@ _PROBE: Final = bytes(8)  # a frame of no kind: the executor says that it does n
 
 
 class Box:
-    """One machine, resumed. ``channel`` is its port; a new one after every restart."""
+    """One machine, resumed, or booted where it is nested.
+
+    ``channel`` is its port; a new one after every restart.
+    """
 
     channel: socket.socket
     _process: subprocess.Popen[bytes]
@@ -100,6 +103,9 @@ class Box:
         self.channel, qemus = socket.socketpair()
         with qemus:
             self._process = self.saved.resume(qemus, self.console, self._errors)
+        if self.saved.nested:
+            first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
+            self.channel.settimeout(None)
 
     def _end(self) -> None:
         ended(self._process)

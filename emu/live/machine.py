@@ -39,7 +39,8 @@ class LiveMachine:
         self._number = 0
         self.host = protocol.greeting(port.hello)
         if self.host.kvm:
-            inert, lax = probes.inert(self._play), probes.lax(self._play)
+            pages = self.host.page_size
+            inert, lax = probes.inert(self._play, pages), probes.lax(self._play, pages)
             self.host = replace(self.host, inert=inert, lax=lax)
 
     def run(self, case: Case) -> Outcomes | Unsupported:

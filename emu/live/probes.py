@@ -12,7 +12,6 @@ from emu.case import Case, CreateMem, Guest, MemKind, Ref, Run, SetMemslot, Step
 from emu.live.unsupported import PLAYED
 from emu.outcome import Outcomes
 
-_SIZE: Final = 0x1000
 _BASE: Final = 0x4000_0000
 _NOWHERE: Final = 0x5000_0000  # no slot is there
 
@@ -22,34 +21,39 @@ _MAINTENANCE: Final = tuple(
 _ALIGNED: Final = tuple(
     access for access in Access if access in PLAYED and ACCESS_FACTS[access].aligned > 1
 )
-_MEMORY: Final[tuple[Step, ...]] = (
-    CreateMem(0, _SIZE, MemKind.ANONYMOUS),
-    SetMemslot(0, _BASE, _SIZE, 0, Ref(0, 0), None),
-)
 _PC_ALIGNMENT: Final = 0x22
 _EC_SHIFT: Final = 26
 
 Play = Callable[[Case], Outcomes]
 
 
-def inert(play: Play) -> frozenset[Access]:
+def inert(play: Play, page_size: int) -> frozenset[Access]:
     """The cache maintenance that does not abort where the page is gone."""
-    return frozenset(access for access in _MAINTENANCE if not _aborts(play, access))
+    return frozenset(each for each in _MAINTENANCE if not _aborts(play, page_size, each))
 
 
-def _aborts(play: Play, access: Access) -> bool:
-    steps = (*_MEMORY, Unmap(Ref(0, 0), _SIZE), Guest(access, None, _BASE), Run(0))
-    return play(Case(VmConfig(), steps)).runs[0].ret < 0
+def _aborts(play: Play, page_size: int, access: Access) -> bool:
+    gone = Unmap(Ref(0, 0), page_size)
+    return play(_case(page_size, gone, Guest(access, None, _BASE))).runs[0].ret < 0
 
 
-def lax(play: Play) -> frozenset[Access]:
+def lax(play: Play, page_size: int) -> frozenset[Access]:
     """The accesses that may be misaligned, where the CPU of the cases raises an exception."""
-    return frozenset(access for access in _ALIGNED if not _raises(play, access))
+    return frozenset(each for each in _ALIGNED if not _raises(play, page_size, each))
 
 
-def _raises(play: Play, access: Access) -> bool:
+def _raises(play: Play, page_size: int, access: Access) -> bool:
     # A misaligned fetch is looked for where an abort must not come first.
     address = (_NOWHERE if access is Access.FETCH else _BASE) + 1
-    exceptions = play(Case(VmConfig(), (*_MEMORY, Guest(access, None, address), Run(0))))
-    raised = [esr >> _EC_SHIFT for _, esr in exceptions.runs[0].exceptions]
+    outcomes = play(_case(page_size, Guest(access, None, address)))
+    raised = [esr >> _EC_SHIFT for _, esr in outcomes.runs[0].exceptions]
     return raised == [_PC_ALIGNMENT] if access is Access.FETCH else len(raised) == 1
+
+
+def _case(page_size: int, *steps: Step) -> Case:
+    """One page of memory in a slot, these steps, and a KVM_RUN."""
+    memory = (
+        CreateMem(0, page_size, MemKind.ANONYMOUS),
+        SetMemslot(0, _BASE, page_size, 0, Ref(0, 0), None),
+    )
+    return Case(VmConfig(page_size=page_size), (*memory, *steps, Run(0)))

@@ -8,7 +8,7 @@ from typing import Final
 from emu.live.frames import framed
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported
-from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
 
 _HEAD: Final = struct.Struct("<B3xI")
 _TAG: Final = struct.Struct("<I")
@@ -18,6 +18,7 @@ _OBJECTION: Final = struct.Struct("<III")
 
 _A_RUN: Final = 1
 _A_REFUSAL: Final = 2
+_A_LOG: Final = 3
 
 
 @unique
@@ -50,6 +51,8 @@ class Why(IntEnum):
     HOST_IPA = 11
     HOST_CGROUP = 12
     HOST_SVE = 13
+    LOG_LONG = 14
+    HOST_USERFAULT = 15
 
 
 _WORDS: Final = {
@@ -64,6 +67,8 @@ _WORDS: Final = {
     Why.HOST_LACKS: "the host has no KVM capability {}",
     Why.HOST_IPA: "the host's VMs have at most {} IPA bits",
     Why.HOST_CGROUP: "no cgroup can be limited here, errno {}",
+    Why.LOG_LONG: "a dirty log of more than {} pages",
+    Why.HOST_USERFAULT: "the host has not all of userfaultfd, errno {}",
     Why.HOST_SVE: "the host's CPU has no SVE, so that no vCPU is left unfinalized",
 }
 
@@ -89,7 +94,12 @@ Answer = Outcomes | Unsupported | Failed
 
 def frame(kind: int, number: int, body: bytes) -> bytes:
     """A frame, with its length."""
-    return framed(_HEAD.pack(kind, number) + body)
+    return framed(unframed(kind, number, body))
+
+
+def unframed(kind: int, number: int, body: bytes) -> bytes:
+    """A frame without its length."""
+    return _HEAD.pack(kind, number) + body
 
 
 def opened(content: bytes) -> tuple[int, int, bytes]:
@@ -141,6 +151,7 @@ def answer(kind: int, body: bytes) -> Answer:
 def _outcomes(body: bytes) -> Outcomes:
     runs: list[RunOutcome] = []
     refusals: list[Refusal] = []
+    logs: list[DirtyLog] = []
     place = 0
     while place < len(body):
         (tag,) = _TAG.unpack_from(body, place)
@@ -151,15 +162,19 @@ def _outcomes(body: bytes) -> Outcomes:
         elif tag == _A_REFUSAL:
             refusals.append(Refusal(*_PAIR.unpack_from(body, place)))
             place += _PAIR.size
+        elif tag == _A_LOG:
+            step, count = _PAIR.unpack_from(body, place)
+            logs.append(DirtyLog(step, struct.unpack_from(f"<{count}I", body, place + _PAIR.size)))
+            place += _PAIR.size + count * _TAG.size
         else:
             raise ProtocolError(f"tag {tag} among the outcomes")
-    return Outcomes(tuple(runs), tuple(refusals))
+    return Outcomes(tuple(runs), tuple(refusals), tuple(logs))
 
 
 def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
     fields = _RUN.unpack_from(body, place)
     step, ret, errno, exit_reason, before, access = fields[:6]
-    fresh, moved, changed, stuck, sigbus, count, _ = fields[10:]
+    fresh, moved, changed, stuck, sigbus, count, userfaults = fields[10:]
     place += _RUN.size
     end = place + count * _PAIR.size
     exceptions = tuple(_PAIR.iter_unpack(body[place:end]))
@@ -178,4 +193,5 @@ def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
         injected=False,
         stuck=bool(stuck),
         sigbus=bool(sigbus),
+        userfaults=userfaults,
     ), end

@@ -27,8 +27,10 @@ _TAKEN: Final = 1 << 16
 class Saved:
     """The state, in a file without a name, and what else a QEMU must be given to resume it.
 
-    ``hello`` is the body of the frame that the executor says when it is ready, ``complaints`` what
-    the kernel complained of until then.
+    A nested machine has no state and is booted each time: its kernel needs VHE, and with that a
+    resumed machine loses its timer interrupts and stops after a while. ``hello`` is the body of the
+    frame that the executor says when it is ready, ``complaints`` what the kernel complained of
+    until then.
     """
 
     def __init__(self, image: Image, executor: Path, *, nested: bool = False) -> None:
@@ -50,7 +52,13 @@ class Saved:
         return os.fstat(self._state.fileno()).st_size
 
     def resume(self, port: socket.socket, console: Console, errors: IO[bytes]) -> "_Process":
-        """A QEMU that goes on from the state, its port connected to this socket."""
+        """A QEMU that goes on from the state, its port connected to this socket.
+
+        A nested one says ``hello`` again when it is ready.
+        """
+        if self.nested:
+            wiring = self._wiring(port, console)
+            return qemu.spawn(self._command(wiring), wiring, errors)
         # A description of its own: each reads from the beginning.
         state = os.open(f"/proc/self/fd/{self._state.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -81,10 +89,11 @@ class Saved:
             monitor = Monitor(control)
             stack.callback(monitor.close)
             try:
-                self.hello = _first_frame(port, start + BOOT_LIMIT)
+                self.hello = first_frame(port, start + BOOT_LIMIT)
                 self.boot_seconds = time.monotonic() - start
                 self.complaints = console.findings()
-                monitor.save(self._state.fileno(), SAVE_LIMIT)
+                if not self.nested:
+                    monitor.save(self._state.fileno(), SAVE_LIMIT)
             except BoxError as error:
                 raise BoxError(f"{self.image.name}: {error}{_words(errors, console)}") from None
             self.save_seconds = time.monotonic() - start - self.boot_seconds
@@ -125,7 +134,8 @@ def _words(errors: IO[bytes], console: Console) -> str:
     return "".join(f": {each}" for each in (last_words(errors), *lines[-1:]) if each)
 
 
-def _first_frame(port: socket.socket, deadline: float) -> bytes:
+def first_frame(port: socket.socket, deadline: float) -> bytes:
+    """What an executor says when it is ready; BoxError where it does not say it in time."""
     unframer = Unframer()
     while True:
         port.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -17,6 +17,7 @@ from emu.case import (
     MemKind,
     Protection,
     RunFlag,
+    UserfaultMode,
     VcpuState,
     VmConfig,
 )
@@ -90,6 +91,7 @@ def _numbers() -> Iterator[tuple[str, int]]:
     yield from _places("ACCESS", [access.name for access in Access])
     yield from _places("MEM", [kind.name for kind in MemKind])
     yield from _places("PROTECTION", [protection.name for protection in Protection])
+    yield from _places("USERFAULT", [mode.name for mode in UserfaultMode])
     for state in VcpuState:
         yield f"VCPU_{state.name}", _coded(VmConfig(vcpu=state))[3]
     yield "VM_NISV", _coded(VmConfig(nisv_to_user=True))[2]

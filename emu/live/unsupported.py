@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from emu import wire
 from emu.access import ACCESS_FACTS, Access, Direction
 from emu.case import (
     Age,
@@ -10,6 +11,7 @@ from emu.case import (
     Case,
     CreateGmem,
     CreateMem,
+    GetDirtyLog,
     Guest,
     IoEventFd,
     MemKind,
@@ -27,6 +29,7 @@ from emu.case import (
     Step,
     Truncate,
     Unmap,
+    Userfault,
     VmConfig,
     effective_address,
 )
@@ -43,16 +46,16 @@ _SIMPLE: Final = frozenset(
         Direction.HINT,
     }
 )
+_WALKS: Final = (Access.WALK, Access.AT_WALK)
 PLAYED: Final = frozenset(
-    access
-    for access in Access
-    if ACCESS_FACTS[access].direction in _SIMPLE or access in (Access.WALK, Access.AT_WALK)
+    access for access in Access if ACCESS_FACTS[access].direction in _SIMPLE or access in _WALKS
 )
 
 _STEPS: Final = (
     Allocate,
     CreateGmem,
     CreateMem,
+    GetDirtyLog,
     Guest,
     IoEventFd,
     MemoryLimit,
@@ -67,11 +70,21 @@ _STEPS: Final = (
     Skip,
     Truncate,
     Unmap,
+    Userfault,
 )
 _RUN_FLAGS: Final = (
     RunFlag.IMMEDIATE_EXIT | RunFlag.BAD_ARGUMENT | RunFlag.OTHER_MM | RunFlag.SIGNAL
 )
-_MEM_KINDS: Final = (MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED)
+_MEM_KINDS: Final = (
+    MemKind.ANONYMOUS,
+    MemKind.FILE,
+    MemKind.SHARED,
+    MemKind.THP,
+    MemKind.HUGETLB,
+)
+_HUGE_KINDS: Final = (MemKind.THP, MemKind.HUGETLB)
+_HUGE_PAGES_OF: Final = 0x1000  # of the hosts whose huge pages have 2 MiB
+_TABLE_BITS: Final = 48  # those above are the ASID
 _ZVA: Final = 64  # bytes that DC ZVA clears on the CPU of the cases
 
 
@@ -112,7 +125,18 @@ def objection(case: Case, host: Host) -> Unsupported | None:
         reason = _step(step, bases, host)
         if reason:
             return Unsupported(reason, index)
-    return None
+    return _wordless(case)
+
+
+def _wordless(case: Case) -> Unsupported | None:
+    """The executor is told a case in bytes, which have less room than text."""
+    for index, step in enumerate(case.steps):
+        try:
+            wire.encode_step(step)
+        except ValueError:
+            return Unsupported("the bytes have no room for it", index)
+    few = len(case.steps) <= wire.MAX_STEPS
+    return None if few else Unsupported(f"more than {wire.MAX_STEPS} steps", None)
 
 
 def _vm(vm: VmConfig, host: Host) -> str:
@@ -141,7 +165,7 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
         case Guest():
             return _access(step.access, effective_address(step, bases), host)
         case CreateMem():
-            return "" if step.kind in _MEM_KINDS else f"the executor has no {step.kind.value}"
+            return _memory(step.kind, host)
         case Fail():
             return "a stock kernel injects no errors"
         case ForceExit() | ForceAbort():
@@ -153,6 +177,12 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
             return "" if known else f"the executor does not know {type(step).__name__}"
 
 
+def _memory(kind: MemKind, host: Host) -> str:
+    if kind in _HUGE_KINDS and host.page_size != _HUGE_PAGES_OF:
+        return f"{kind.value}: the host's huge pages are larger than 2 MiB"
+    return "" if kind in _MEM_KINDS else f"the executor has no {kind.value}"
+
+
 def _access(access: Access, address: int, host: Host) -> str:
     if access not in PLAYED:
         return f"the executor does not know {access.value}"
@@ -160,6 +190,8 @@ def _access(access: Access, address: int, host: Host) -> str:
         return f"{access.value}: the CPU does nothing for it"
     if access in host.lax and address % ACCESS_FACTS[access].aligned:
         return f"{access.value}: the CPU does not look at its alignment, or too late"
+    if access in _WALKS and address >> _TABLE_BITS:
+        return f"{access.value}: TTBR1_EL1 has no room for a table past 2^{_TABLE_BITS}"
     if access is Access.DC_ZVA and host.zva != _ZVA:
         return f"{access.value}: the CPU clears {host.zva} bytes, not {_ZVA}"
     return ""

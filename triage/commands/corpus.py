@@ -13,14 +13,16 @@ from emu import casefile
 from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz import durable
-from triage.case_input import read_case_file
-from triage.commands.options import Json, OnlyKernels
+from triage.case_input import read_case, read_case_file
+from triage.commands.options import Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below
 from triage.corpus_files import corpus_dir
+from triage.corpus_live import check_live, live_report
 from triage.durations import counted
 from triage.ending import MissingError, Status, UserError
 from triage.explained import diff
 from triage.inputs import kernel_names
+from triage.observation import live_machine
 from triage.replay import replay
 from triage.screen import printable, show, show_json
 
@@ -46,15 +48,25 @@ class Blessed(msgspec.Struct, frozen=True):
     files: tuple[Blessing, ...]
 
 
-def check_corpus(places: Places = None, kernel: OnlyKernels = None, json: Json = False) -> Status:
+def check_corpus(
+    places: Places = None,
+    kernel: OnlyKernels = None,
+    live: OnLive = None,
+    json: Json = False,
+) -> Status:
     """Replay cases on every kernel that their expectations name, and compare.
 
-    Without arguments: the corpus that came with gff. Exit status 1 where something differs.
+    Without arguments: the corpus that came with gff. With --live a real kernel plays what it can,
+    against what is expected of its version. Exit status 1 where something differs.
 
     Example: gff corpus check --kernel v7.3
     """
     kernels = kernel_names(kernel) if kernel else tuple(KERNELS)
     names = files_below(places or [_corpus()])
+    if live is not None:
+        if kernel:
+            raise UserError("--live goes without --kernel: the image says which it is")
+        return _check_live(names, live, json=json)
     files = {name: read_case_file(name) for name in names}
     counts = {
         name: sum(each in kernels for group in file.expectations for each in group.kernels)
@@ -76,6 +88,17 @@ def check_corpus(places: Places = None, kernel: OnlyKernels = None, json: Json =
     else:
         show(report(checked))
     return Status.FINDINGS if found else Status.CLEAN
+
+
+def _check_live(names: Sequence[str], image: str, *, json: bool) -> Status:
+    given = [read_case(name) for name in names]
+    with live_machine(image) as machine:
+        checked = check_live(machine, image, given)
+    if json:
+        show_json(checked)
+    else:
+        show(live_report(checked))
+    return Status.FINDINGS if checked.mismatches or checked.lost else Status.CLEAN
 
 
 def bless_corpus(files: Files, json: Json = False) -> Status:

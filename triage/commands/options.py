@@ -20,6 +20,10 @@ OnlyKernels = Annotated[
     list[str] | None,
     typer.Option("--kernel", "-k", metavar="NAME", help="Only this kernel; may be repeated."),
 ]
+OnLive = Annotated[
+    str | None,
+    typer.Option("--live", metavar="IMAGE", help="On a real kernel: an image, or host."),
+]
 ReadingName = Annotated[
     str, typer.Option("--reading", metavar="NAME", help="strict, documented or paranoid.")
 ]

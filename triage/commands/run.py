@@ -7,7 +7,7 @@ import typer
 
 from emu.model import Model
 from triage.case_input import CaseInput, read_case
-from triage.commands.options import Json, Kernels, ReadingName
+from triage.commands.options import Json, Kernels, OnLive, ReadingName
 from triage.ending import Status, UserError
 from triage.explain import explain
 from triage.explained import explained, overview
@@ -23,12 +23,6 @@ Files = Annotated[
 ]
 Trace = Annotated[
     bool, typer.Option("--trace", help="Show every kernel function, not the short way through.")
-]
-
-
-Live = Annotated[
-    str | None,
-    typer.Option("--live", metavar="IMAGE", help="On a real kernel: an image, or host."),
 ]
 
 
@@ -48,7 +42,7 @@ def run(
     files: Files,
     kernel: Kernels = None,
     reading_name: ReadingName = "strict",
-    live: Live = None,
+    live: OnLive = None,
     trace: Trace = False,
     json: Json = False,
 ) -> Status:

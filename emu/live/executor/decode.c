@@ -22,7 +22,7 @@ static const struct shape shapes[256] = {
 	[OP_GUEST] = { 1, 0xff, 1, 0, 1, 1, 0, 0 },
 	[OP_MEMSLOT] = { 1, 0xff, 0xff, 0xff, 1, 1, 1, 1 },
 	[OP_CREATE_GMEM] = { 1, INDEX, 0, 0, 0, 1, 1, 0 },
-	[OP_CREATE_MEM] = { 1, INDEX, MEM_SHARED, 0, 0, 1, 0, 0 },
+	[OP_CREATE_MEM] = { 1, INDEX, MEM_HUGETLB, 0, 0, 1, 0, 0 },
 	[OP_PUNCH] = { 1, INDEX, 0, 0, 0, 1, 1, 0 },
 	[OP_ALLOCATE] = { 1, INDEX, 0, 0, 0, 1, 1, 0 },
 	[OP_RELEASE] = { 1, INDEX, 0, 0, 0, 0, 0, 0 },
@@ -34,6 +34,8 @@ static const struct shape shapes[256] = {
 	[OP_MEMORY_LIMIT] = { 1, 1, 0, 0, 0, 0, 0, 0 },
 	[OP_IOEVENTFD] = { 1, 3, 0, 0, 0, 1, 0, 0 },
 	[OP_SKIP] = { 1, 0, 0, 0, 0, 0, 0, 0 },
+	[OP_USERFAULT] = { 1, INDEX, USERFAULT_OFF, 0, 0, 1, 1, 0 },
+	[OP_DIRTY_LOG] = { 1, 0, 0, 0, 1, 0, 0, 0 },
 	[OP_MMIO_DATA] = { 1, 0, 0, 0, 0, 1, 0, 0 },
 };
 

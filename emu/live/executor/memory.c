@@ -20,6 +20,20 @@ uint64_t user_address(uint32_t object, uint64_t offset)
 	return USER_BASE + ((uint64_t)object << USER_STRIDE_SHIFT) + offset;
 }
 
+uint64_t clipped(uint64_t offset, uint64_t size)
+{
+	if (offset >= OBJECT_LIMIT)
+		return 0;
+	return size > OBJECT_LIMIT - offset ? OBJECT_LIMIT - offset : size;
+}
+
+uint64_t unit_at(const struct vm *vm, uint64_t address)
+{
+	const uint64_t object = (address - USER_BASE) >> USER_STRIDE_SHIFT;
+
+	return vm->memory[object].kind == MEM_HUGETLB ? HUGE_SIZE : vm->played->page_size;
+}
+
 static void *place(uint32_t object, uint64_t offset)
 {
 	return (void *)(uintptr_t)user_address(object, offset);
@@ -41,17 +55,24 @@ static int map_object(uint32_t index, uint64_t size, uint8_t kind, int *file)
 {
 	int flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE;
 
-	flags |= kind == MEM_ANONYMOUS ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	if (kind == MEM_SHARED)
+	flags |= kind == MEM_FILE || kind == MEM_SHARED ? MAP_SHARED : MAP_PRIVATE;
+	if (kind != MEM_FILE)
 		flags |= MAP_ANONYMOUS;
+	if (kind == MEM_HUGETLB)
+		flags |= MAP_HUGETLB;
 	if (kind == MEM_FILE) {
 		*file = memfd_create("gff", MFD_CLOEXEC);
 		if (*file < 0 || ftruncate(*file, (off_t)size))
 			return errno;
 	}
-	return mmap(place(index, 0), size, PROT_READ | PROT_WRITE, flags, *file, 0) == MAP_FAILED
-		       ? errno
-		       : 0;
+	if (mmap(place(index, 0), size, PROT_READ | PROT_WRITE, flags, *file, 0) == MAP_FAILED)
+		return errno;
+	/* The case says what is huge, not the host. */
+	if (kind == MEM_THP)
+		return answer(madvise(place(index, 0), size, MADV_HUGEPAGE));
+	if (kind == MEM_ANONYMOUS)
+		madvise(place(index, 0), size, MADV_NOHUGEPAGE);
+	return 0;
 }
 
 int create_mem(struct vm *vm, uint32_t index, uint64_t size, uint8_t kind)
@@ -67,6 +88,7 @@ int create_mem(struct vm *vm, uint32_t index, uint64_t size, uint8_t kind)
 		close(object->file);
 	object->file = -1;
 	object->made = true;
+	object->kind = kind;
 	return map_object(index, size, kind, &object->file);
 }
 

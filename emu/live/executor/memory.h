@@ -5,7 +5,11 @@
 
 #include "vm.h"
 
+#define HUGE_SIZE (UINT64_C(1) << 21)
+
 uint64_t user_address(uint32_t object, uint64_t offset);
+uint64_t clipped(uint64_t offset, uint64_t size);            /* 0 past the object's addresses */
+uint64_t unit_at(const struct vm *vm, uint64_t address);     /* bytes of a page of that object */
 
 int create_mem(struct vm *vm, uint32_t index, uint64_t size, uint8_t kind);
 int unmap(uint32_t index, uint64_t offset, uint64_t size);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A body of outcomes: a tag u32 before each part, TAG_RUN or TAG_REFUSAL. */
+/* A body of outcomes: a tag u32 before each part. */
 #include "report.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TAG_RUN = 1, TAG_REFUSAL = 2 };
+enum { TAG_RUN = 1, TAG_REFUSAL = 2, TAG_LOG = 3 };
 
 static void add(struct report *report, const void *part, size_t size)
 {
@@ -35,6 +35,15 @@ void report_refusal(struct report *report, uint32_t step, int error)
 
 	add_tag(report, TAG_REFUSAL);
 	add(report, &refusal, sizeof(refusal));
+}
+
+void report_log(struct report *report, uint32_t step, const uint32_t *pages, uint32_t count)
+{
+	const uint32_t head[] = { step, count };
+
+	add_tag(report, TAG_LOG);
+	add(report, head, sizeof(head));
+	add(report, pages, count * sizeof(*pages));
 }
 
 void report_objection(struct report *report, enum why why, uint32_t value)

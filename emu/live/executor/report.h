@@ -17,7 +17,7 @@ struct outcome {
 	int32_t access;
 	uint64_t exits[4]; /* the exit union's words */
 	uint8_t fresh, moved, changed, stuck, sigbus, zero[3];
-	uint32_t exceptions, more; /* more: 0 */
+	uint32_t exceptions, userfaults;
 };
 
 struct exception {
@@ -27,6 +27,8 @@ struct exception {
 struct refusal {
 	uint32_t step, error;
 };
+
+#define LOG_PAGES 4096 /* that a dirty log may tell of */
 
 struct report {
 	volatile uint32_t step; /* the one that is being done */
@@ -38,6 +40,7 @@ struct report {
 /* Adds to the outcomes; what does not fit ends the worker. */
 void report_outcome(struct report *report, const struct outcome *outcome,
 		    const struct exception *exceptions);
+void report_log(struct report *report, uint32_t step, const uint32_t *pages, uint32_t count);
 void report_refusal(struct report *report, uint32_t step, int error);
 
 /* Each ends the worker. */

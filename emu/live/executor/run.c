@@ -8,6 +8,7 @@
 
 #include "guest.h"
 #include "stranger.h"
+#include "userfault.h"
 
 #define STUCK_AFTER 2 /* seconds */
 #define NEVER_ENTERS (RUN_IMMEDIATE_EXIT | RUN_BAD_ARGUMENT | RUN_OTHER_MM | RUN_SIGNAL)
@@ -162,6 +163,7 @@ void run_once(struct vm *vm, uint32_t index)
 	const bool stamped = outcome.before != MMIO; /* whose record is still wanted */
 	struct exception exceptions[NOTES + 1];
 	struct signals seen;
+	const uint32_t userfaults = userfaults_resolved();
 	uint64_t gpa, size;
 
 	if (stamped) {
@@ -176,6 +178,7 @@ void run_once(struct vm *vm, uint32_t index)
 	outcome.fresh = vm->exits[1] != gpa || (!stamped && vm->exits[2] != size);
 	outcome.stuck = seen.alarm && outcome.error == EINTR && !seen.sigbus;
 	outcome.sigbus = seen.sigbus;
+	outcome.userfaults = userfaults_resolved() - userfaults;
 	note_guest(vm, &outcome, exceptions);
 	report_outcome(vm->report, &outcome, exceptions);
 }

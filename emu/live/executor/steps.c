@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 
+#include "dirty.h"
 #include "guest.h"
 #include "limit.h"
 #include "memory.h"
+#include "userfault.h"
 
 #define REF_INDEX (OBJECTS - 1)
 #define REF_PRESENT 8
@@ -27,15 +29,16 @@ static bool in_harness(unsigned __int128 first, unsigned __int128 end)
 	return first < HARNESS_BASE + HARNESS_SIZE && end > HARNESS_BASE;
 }
 
-static void name_base(struct vm *vm, uint32_t slot, uint64_t gpa)
+static struct base *name_base(struct vm *vm, uint32_t slot, uint64_t gpa)
 {
-	for (uint32_t i = 0; i < vm->named; i++) {
-		if (vm->bases[i].slot == slot) {
-			vm->bases[i].gpa = gpa;
-			return;
-		}
-	}
-	vm->bases[vm->named++] = (struct base){ slot, gpa };
+	uint32_t i = 0;
+
+	while (i < vm->named && vm->bases[i].slot != slot)
+		i++;
+	if (i == vm->named)
+		vm->bases[vm->named++] = (struct base){ .slot = slot };
+	vm->bases[i].gpa = gpa;
+	return &vm->bases[i];
 }
 
 static struct kvm_userspace_memory_region2 region(const struct vm *vm, const struct record *step)
@@ -64,15 +67,16 @@ static int set_memslot(struct vm *vm, const struct record *step)
 {
 	struct kvm_userspace_memory_region2 wanted = region(vm, step);
 	const bool v1 = step->c & V1; /* its struct is the start of the other's */
+	struct base *base = name_base(vm, step->word, step->x);
 
-	name_base(vm, step->word, step->x);
 	if (step->word == HARNESS_SLOT)
 		return EINVAL;
 	if (step->y && in_harness(step->x, (unsigned __int128)step->x + step->y))
 		return EEXIST;
-	return ask(vm->fd, v1 ? KVM_SET_USER_MEMORY_REGION : KVM_SET_USER_MEMORY_REGION2, &wanted)
-		       ? errno
-		       : 0;
+	if (ask(vm->fd, v1 ? KVM_SET_USER_MEMORY_REGION : KVM_SET_USER_MEMORY_REGION2, &wanted))
+		return errno;
+	base->size = step->y;
+	return 0;
 }
 
 /* THE GUEST */
@@ -158,6 +162,10 @@ int do_step(struct vm *vm, uint32_t index)
 		return add_ioeventfd(vm, step->x, 1U << step->a);
 	case OP_SKIP:
 		return skip(vm);
+	case OP_USERFAULT:
+		return userfault(vm, step);
+	case OP_DIRTY_LOG:
+		return read_dirty_log(vm, index, step->word);
 	case OP_MMIO_DATA:
 		return answer_mmio(vm, step->x);
 	default:

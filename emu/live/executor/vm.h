@@ -22,6 +22,7 @@ struct pending {
 
 struct object {
 	bool made;
+	uint8_t kind;
 	int file; /* -1 where there is none */
 };
 
@@ -32,7 +33,8 @@ struct gmem {
 
 struct base {
 	uint32_t slot;
-	uint64_t gpa;
+	uint64_t gpa;  /* as it was last asked for, even in vain */
+	uint64_t size; /* as it is */
 };
 
 struct vm {

@@ -18,6 +18,7 @@
 #include "run.h"
 #include "steps.h"
 #include "stranger.h"
+#include "userfault.h"
 
 #define TIME_LIMIT 60 /* seconds; each KVM_RUN has its own limit: run.c */
 
@@ -36,7 +37,7 @@ void worker_prepare(void)
 	sigaddset(&blocked, SIGUSR1);
 	sigaddset(&blocked, SIGALRM);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* the case says what is huge, not the host */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* nothing of the executor's own is huge */
 	harness_make();
 }
 
@@ -46,6 +47,15 @@ static bool has(const struct guest_case *played, uint8_t op, uint32_t flag)
 {
 	for (uint32_t i = 0; i < played->count; i++) {
 		if (played->steps[i].op == op && (!flag || (played->steps[i].word & flag)))
+			return true;
+	}
+	return false;
+}
+
+static bool has_kind(const struct guest_case *played, uint8_t kind)
+{
+	for (uint32_t i = 0; i < played->count; i++) {
+		if (played->steps[i].op == OP_CREATE_MEM && played->steps[i].b == kind)
 			return true;
 	}
 	return false;
@@ -73,6 +83,8 @@ static _Noreturn void work(const struct guest_case *played)
 	static struct vm vm;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (has_kind(played, MEM_THP))
+		prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
 	run_prepare();
 	vm.played = played;
 	vm.report = report;
@@ -84,6 +96,8 @@ static _Noreturn void work(const struct guest_case *played)
 	vm_make(&vm, vm.kvm);
 	if (has(played, OP_RUN, RUN_OTHER_MM))
 		stranger_start(&vm);
+	if (has(played, OP_USERFAULT, 0))
+		userfault_prepare(&vm);
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_prepare(&vm);
 	if (vm.ready && !(played->flags & VM_COLD))

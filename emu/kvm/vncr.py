@@ -1,0 +1,95 @@
+"""arch/arm64/kvm/nested.c: L1's VNCR page, where NV2 keeps the EL2 registers of L1's guest.
+
+The CPU reaches it at the host's own EL2, through a mapping that KVM makes for each vCPU (a fixmap,
+and the vncr_tlb that it is made from). Without one it reports a data abort of the same level.
+"""
+
+from emu.abi import PAGE_MASK, Errno
+from emu.guest import VncrTlb
+from emu.harness import INPUT_BITS
+from emu.kvm.mmu import Mmu
+from emu.kvm.state import MemorySlot, Vcpu
+from emu.syndrome import EXTERNAL_ABORT, FSC, FSC_SEA, PERMISSION, TRANSLATION, WNR
+
+_FST_TRANSLATION = 0x04  # at level 0
+
+_LEAVE = frozenset({-Errno.ENOMEM, -Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON})
+_INJECT_GMEM = frozenset({-Errno.EINVAL, -Errno.ENOENT, -Errno.EACCES})
+_INJECT = _INJECT_GMEM | _LEAVE - {-Errno.ENOMEM}
+
+
+class VncrAbort(Mmu):
+    """Translate, pin, map, or tell somebody."""
+
+    def kvm_handle_vncr_abort(self, vcpu: Vcpu, tlb: VncrTlb) -> int:
+        """A data abort from the same level: negative errno, 0 to leave, 1 to resume."""
+        # DECODE
+        fault = vcpu.fault
+        fsc = fault.esr & FSC
+        if fsc in EXTERNAL_ABORT:
+            return self.kvm_handle_guest_sea(vcpu)
+        if fsc not in TRANSLATION and fsc not in PERMISSION:
+            self.kvm_vm_bugged(vcpu.kvm)
+            return -Errno.EIO
+
+        # LOOK UP
+        page = fault.far & PAGE_MASK
+        if page >> INPUT_BITS:  # L1's own stage 1 maps no more
+            return self.inject_vncr(vcpu, _FST_TRANSLATION)
+        kvm = vcpu.kvm
+        if kvm.races is None:
+            slot = self.gfn_to_memslot(kvm, page)
+        else:
+            slot = self.racing_gfn_to_memslot(kvm, kvm.races, page)
+
+        # PIN, MAP
+        is_gmem = slot is not None and slot.gmem is not None
+        ret = self.kvm_translate_vncr(vcpu, tlb, slot, page)
+        if is_gmem and ret in _LEAVE:
+            return self.vncr_gmem_exit(ret)
+        if ret in (_INJECT_GMEM if is_gmem else _INJECT):
+            return self.inject_vncr(vcpu, FSC_SEA)
+        return 1
+
+    def vncr_gmem_exit(self, _ret: int) -> int:
+        """A page of guest_memfd was not to be had, and kvm_run says so; Linux 7.3.4 returns 0."""
+        return 0
+
+    def kvm_translate_vncr(
+        self, vcpu: Vcpu, tlb: VncrTlb, slot: MemorySlot | None, page: int
+    ) -> int:
+        """Find the host's page behind L1's and map it; 0 or -errno."""
+        if slot is None:
+            return -Errno.EFAULT
+        kvm = vcpu.kvm
+        write, readonly = bool(vcpu.fault.esr & WNR), slot.readonly
+        seq = kvm.mmu_invalidate_seq
+        if slot.gmem is not None:
+            pfn, writable = self.kvm_gmem_get_pfn(kvm, slot, page), True
+            if pfn < 0:
+                return self.translate_vncr_without_pfn(vcpu, page, pfn)
+        elif write and readonly:
+            return -Errno.EFAULT
+        else:
+            hva = slot.userspace_addr + (page - slot.base)
+            pfn, writable = self.kvm_faultin_pfn(kvm, hva, write=write)
+            if pfn < 0:
+                return pfn
+        if self.mmu_invalidate_retry(kvm, seq):
+            return -Errno.EAGAIN
+        tlb.page, tlb.writable = page, writable and not readonly
+        if tlb.writable:
+            self.mark_page_dirty_in_slot(kvm, slot, page)
+        return 0
+
+    def translate_vncr_without_pfn(self, vcpu: Vcpu, page: int, ret: int) -> int:
+        """kvm_translate_vncr()'s way out when kvm_gmem_get_pfn() failed: fill first, as
+        gmem_abort() does.
+        """
+        self.prepare_gmem_fault_exit(vcpu, page, vcpu.kvm.page_size, ret)
+        return ret
+
+    def inject_vncr(self, vcpu: Vcpu, fst: int) -> int:
+        """L1 gets the abort, at its EL2, with a status of its own tables; always 1."""
+        vcpu.guest.take_exception(vcpu.fault.esr & ~FSC | fst)
+        return 1

@@ -1,0 +1,315 @@
+"""``gff live conform`` without a real kernel: another modelled one stands in for it."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+
+import msgspec
+import pytest
+
+from emu import text
+from emu.abi import Errno
+from emu.access import Access
+from emu.case import Case, Run
+from emu.kernels import KERNELS
+from emu.live.console import Complaint, ConsoleFinding
+from emu.live.fleet import Lost, Played, Result
+from emu.live.unsupported import Host, Unsupported, objection
+from emu.model import Model
+from emu.outcome import Outcomes, Refusal
+from tests.command import LEAK, Gff
+from triage.conform import TIMES, Conformance
+from triage.conform_cases import RandomCases, playable
+from triage.conform_divergence import Divergence, Kind, divergence, kind
+from triage.conform_known import explanation
+from triage.conform_report import Complained, Conformed, Count, Explained
+from triage.conform_report import Lost as LostCase
+from triage.conformed import conformed
+from triage.screen import show
+
+HOST = Host("7.3.4", 0x1000, kvm=True, ipa_bits=48, zva=64, inert=frozenset({Access.DC_CVAC}))
+MODEL = Model()
+NOISE = "create mem3 size=0x1000 anon\nguest read8 0x50000000\nrun\nskip\n"
+
+
+def on(kernel: str) -> Callable[[Case], Outcomes]:
+    return lambda case: MODEL.run(case, KERNELS[kernel])
+
+
+class StandIn:
+    """Plays cases on ``expect``, but for those of which ``odd`` knows better."""
+
+    def __init__(
+        self,
+        expect: Callable[[Case], Outcomes],
+        odd: Callable[[Case], Result | None] = lambda _: None,
+        complaints: tuple[ConsoleFinding, ...] = (),
+    ) -> None:
+        self.played = 0
+        self._expect = expect
+        self._odd = odd
+        self._complaints = complaints
+
+    def play(self, cases: Iterable[Case]) -> Iterator[Played]:
+        for number, case in enumerate(cases):
+            self.played += 1
+            result = self._odd(case) or self._expect(case)
+            yield Played(number, case, result, self._complaints)
+
+    def one(self, case: Case) -> Played:
+        (played,) = self.play([case])
+        return played
+
+
+def compared(stand_in: StandIn, *cases: str) -> Conformance:
+    found = Conformance(stand_in, on("v7.3"))
+    found.compare(map(text.load, cases), lambda _: None)
+    return found
+
+
+def test_the_same_kernel_differs_in_nothing() -> None:
+    found = compared(StandIn(on("v7.3")), LEAK, NOISE)
+    assert (found.tally.cases, found.tally.same, found.tally.pairs) == (2, 2, [])
+
+
+def test_a_difference_is_shown_once_with_its_smallest_case() -> None:
+    found = compared(StandIn(on("clean")), NOISE + LEAK, LEAK, NOISE)
+    assert found.settle() == []
+    (told,) = found.unexplained(lambda _: None)
+    assert (told.count, told.case) == (2, LEAK)
+    assert "ENOMEM MEMORY_FAULT" in told.model
+    assert "EFAULT MEMORY_FAULT" in told.live
+    assert told.model_lines != told.live_lines
+
+
+def test_the_shrinker_asks_within_its_budget() -> None:
+    stand_in = StandIn(on("clean"))
+    found = compared(stand_in, NOISE * 10 + LEAK)
+    found.unexplained(lambda _: None)
+    assert stand_in.played <= 1 + 250 + TIMES
+
+
+def test_a_case_that_comes_to_something_else_each_time_is_told_apart() -> None:
+    kernels = cycle(("clean", "v7.3"))
+
+    def fickle(case: Case) -> Outcomes:
+        return on(next(kernels))(case)
+
+    found = compared(StandIn(fickle), LEAK)
+    (told,) = found.settle()
+    assert told.case == LEAK
+    assert len(told.live_lines) == 2
+    assert found.tally.pairs == []
+
+
+def test_what_is_lost_or_unsupported_is_no_difference() -> None:
+    odd: dict[str, Result] = {LEAK: Lost("gone"), NOISE: Unsupported("never", 1)}
+    found = compared(StandIn(on("v7.3"), lambda case: odd[text.dump(case)]), LEAK, NOISE)
+    assert found.tally.lost == [(text.load(LEAK), "gone")]
+    assert found.tally.unsupported == Counter({"never": 1})
+    assert found.tally.pairs == []
+
+
+def test_a_complaint_of_the_kernel_is_kept_with_its_case() -> None:
+    line = ConsoleFinding(Complaint.WARN, "WARNING: a test")
+    found = compared(StandIn(on("v7.3"), complaints=(line,)), LEAK)
+    assert found.tally.complaints == [(text.load(LEAK), line)]
+
+
+REFUSED = "memory-limit on\nmemslot 0 gpa=0x40000000 size=0x1000 mem0+0x0\nmemory-limit off\nrun\n"
+
+
+def refusal(step: int, errno: int) -> Divergence:
+    return Divergence(step, None, Refusal(step, errno))
+
+
+KNOWN = [
+    #  case                                              divergence       explained by
+    (REFUSED, refusal(1, 12), "charged-objects"),
+    # Another errno, or no limit, or a step that makes nothing.
+    (REFUSED, refusal(1, 14), ""),
+    (REFUSED.replace("limit on", "limit off"), refusal(1, 12), ""),
+    ("memory-limit on\npunch gmem0+0x0 size=0x1000\n", refusal(1, 12), ""),
+    ("memory-limit on\nmemory-limit off\ncreate mem0 size=0x1000 anon\n", refusal(2, 12), ""),
+    # Only a file's room can be what is short.
+    ("memory-limit on\ncreate mem0 size=0x1000 file\n", refusal(1, 28), "charged-objects"),
+    ("memory-limit on\ncreate mem0 size=0x1000 hugetlb\n", refusal(1, 28), "charged-objects"),
+    ("memory-limit on\ncreate mem0 size=0x1000 anon\n", refusal(1, 28), ""),
+]
+
+
+@pytest.mark.parametrize(("case", "found", "name"), KNOWN)
+def test_a_known_difference_is_no_wider_than_its_cause(
+    case: str, found: Divergence, name: str
+) -> None:
+    known = explanation(text.load(case), found)
+    assert (known.name if known else "") == name
+
+
+MEMORY = "create mem0 size=0x1000 anon\nmemslot 0 gpa=0x40000000 size=0x1000 mem0+0x0\n"
+HUGE = MEMORY.replace("anon", "hugetlb")
+FAILED = MEMORY + "munmap mem0+0x0 size=0x1000\nguest read64 slot0+0x0\nrun\n"
+
+READS = [
+    #  case                                                                    explained by
+    (MEMORY + "memory-limit on\nguest read64 slot0+0x0\nrun\n", "charged-page-tables"),
+    (MEMORY + "guest read64 slot0+0x0\nrun\n", ""),
+    (MEMORY + "memory-limit on\nguest write64 slot0+0x0\nrun\n", ""),
+    (MEMORY + "memory-limit on\nguest read64 slot0+0x1000\nrun\n", ""),
+    # A page of hugetlbfs is not charged, its page table is.
+    (HUGE + "memory-limit on\nguest write64 slot0+0x0\nrun\n", "charged-page-tables"),
+]
+
+
+@pytest.mark.parametrize(("content", "name"), READS)
+def test_an_access_may_fail_for_want_of_a_page_table_only_under_the_limit(
+    content: str, name: str
+) -> None:
+    case = text.load(content)
+    served = on("v7.3")(case).runs[0]
+    failed = on("v7.3")(text.load(FAILED)).runs[0]
+    access = next(
+        n for n, step in enumerate(case.steps) if text.dump_step(step).startswith("guest")
+    )
+    seen = msgspec.structs.replace(failed, step=served.step, access=access)
+    known = explanation(case, Divergence(served.step, served, seen))
+    assert (known.name if known else "") == name
+
+
+def test_an_access_past_the_models_host_is_explained_and_one_below_is_not() -> None:
+    for address, name in ((0x400_0000_0000, "host-ipa-limit"), (0x3FF_0000_0000, "")):
+        case = text.load(f"guest read64 {address:#x}\nrun\n")
+        run = on("v7.3")(case).runs[0]
+        ours = msgspec.structs.replace(run, exceptions=((0, 0x9600_0000),))
+        its = msgspec.structs.replace(run, exceptions=((0, 0x9600_0010),))
+        known = explanation(case, Divergence(1, ours, its))
+        assert (known.name if known else "") == name
+
+
+WATCHED = (
+    MEMORY + "userfault mem0+0x0 size=0x1000 missing\nmemory-limit on\nrun\nmemory-limit off\nrun\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [(WATCHED, "charged-page-tables"), (WATCHED.replace("limit on", "limit off"), "")],
+)
+def test_a_fault_is_heard_of_later_only_after_a_limit(content: str, name: str) -> None:
+    case = text.load(content)
+    run = on("v7.3")(case).runs[1]
+    heard = msgspec.structs.replace(run, userfaults=1)
+    known = explanation(case, Divergence(run.step, run, heard))
+    assert (known.name if known else "") == name
+
+
+@pytest.mark.parametrize(
+    ("offset", "name"), [(0xFFFF_FFFF_F000, "host-va-limit"), (0xFFF_FFFF_F000, "")]
+)
+def test_only_addresses_past_those_of_the_models_host_are_explained(offset: int, name: str) -> None:
+    case = text.load(f"memslot 0 gpa=0x40000000 size=0x1000 mem0+{offset:#x}\n")
+    known = explanation(case, Divergence(0, Refusal(0, Errno.EINVAL), None))
+    assert (known.name if known else "") == name
+
+
+def test_the_first_difference_is_told_without_its_addresses() -> None:
+    case = text.load(LEAK)
+    found = divergence(case, on("v7.3")(case), on("clean")(case))
+    assert found is not None
+    assert kind(case, found) == Kind(
+        "run at read64",
+        "-1 ENOMEM MEMORY_FAULT gpa size flags=0x0",
+        "-1 EFAULT MEMORY_FAULT gpa size flags=0x0",
+    )
+
+
+def test_what_describe_does_not_say_is_a_difference_too() -> None:
+    case = text.load(LEAK)
+    model = on("v7.3")(case)
+    run = msgspec.structs.replace(model.runs[0], before=6)
+    found = divergence(case, model, msgspec.structs.replace(model, runs=(run,)))
+    assert found is not None
+    assert kind(case, found).live == "the same but for before"
+
+
+def test_that_an_error_was_injected_is_nothing_that_a_live_machine_can_tell() -> None:
+    case = text.load(LEAK)
+    model = on("v7.3")(case)
+    run = msgspec.structs.replace(model.runs[0], injected=True)
+    assert divergence(case, model, msgspec.structs.replace(model, runs=(run,))) is None
+
+
+def test_random_cases_are_playable_have_a_run_and_come_again_with_their_seed() -> None:
+    def some(seed: int) -> list[Case]:
+        source = RandomCases([text.load(LEAK)], HOST, random.Random(seed))  # noqa: S311 - a seed
+        found = []
+        for _ in range(300):
+            found.append(source.draw())
+            source.learn(found[-1], on("v7.3")(found[-1]))
+        assert sum(source.left_out.values()) > 0
+        return found
+
+    first = some(1)
+    assert all(objection(case, HOST) is None for case in first)
+    assert all(any(isinstance(step, Run) for step in case.steps) for case in first)
+    assert first == some(1) != some(2)
+
+
+def test_what_a_host_cannot_do_is_taken_out_and_counted() -> None:
+    left_out: Counter[str] = Counter()
+    case = text.load(f"vm page-size=64k\nguest dc-cvac 0x0\n{LEAK}")
+    assert text.dump(playable(case, HOST, left_out)) == LEAK
+    assert sum(left_out.values()) == 2
+
+
+REPORT = Conformed(
+    image="debian-7.3",
+    linux="7.3.4",
+    kernel="v7.3",
+    seed=1,
+    boxes=3,
+    seconds=2.0,
+    restarts=0,
+    cases=10,
+    same=9,
+    unexplained=(),
+    explained=(Explained("charged-objects", "why", 1, LEAK),),
+    undetermined=(),
+    lost=(),
+    complaints=(),
+    unsupported=(Count("never", 2),),
+    left_out=(),
+)
+
+
+def test_what_is_explained_is_shown_and_leaves_the_report_clean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(conformed(REPORT))
+    page = capsys.readouterr().out
+    assert page.startswith("1 case explained, charged-objects: why\n    create gmem0")
+    assert "v7.3 and debian-7.3, Linux 7.3.4: no unexplained difference" in page
+    assert "unsupported   2\n                2  never" in page
+
+
+UNCLEAN = [
+    msgspec.structs.replace(REPORT, lost=(LostCase(LEAK, "gone"),)),
+    msgspec.structs.replace(REPORT, complaints=(Complained("WARN", "WARNING: x", LEAK),)),
+]
+
+
+@pytest.mark.parametrize("report", UNCLEAN)
+def test_a_lost_case_and_a_complaint_are_to_be_looked_into(
+    report: Conformed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not report.clean
+    show(conformed(report))
+    assert capsys.readouterr().out.count("to be looked into") == 1
+
+
+def test_wrong_numbers_and_kernels_are_said_in_one_line(call: Gff) -> None:
+    assert call("live", "conform", "--cases", "x").status == 2
+    ended = call("live", "conform", "--kernel", "v9.9")
+    assert ended.status == 2
+    assert "unknown kernel 'v9.9'" in ended.err

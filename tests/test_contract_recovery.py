@@ -1,0 +1,146 @@
+"""After a fault exit: the guest as before, what can be served is, and memory errors (C12, C15,
+C16).
+"""
+
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from emu.abi import Errno
+from emu.outcome import RunOutcome
+from tests.handmade import (
+    ANON,
+    DONE,
+    FAULT,
+    GMEM,
+    GPA,
+    MF,
+    NISV,
+    NO_MEMORY,
+    POISONED,
+    READ,
+    READONLY,
+    RECORD,
+    RELEASED,
+    REPORT,
+    UNKNOWN,
+    condemned,
+    outcome,
+)
+
+POISON: Final = outcome(-1, Errno.EHWPOISON, MF, RECORD)
+ENOSYS: Final = outcome(-1, Errno.ENOSYS, UNKNOWN)
+LOAD: Final = "guest read64 slot1+0x0\nrun\n"
+STORE: Final = "guest write64 slot1+0x0\nrun\n"
+HOLE: Final = "guest cas 0x60000010\nrun\n"
+BAD_PAGES: Final = RELEASED.replace("read64 slot0+0x10", "{} slot0+0xff8")
+
+AS_BEFORE: Final = [
+    # The PC, or a register, after each kind of fault exit.
+    (RELEASED, replace(REPORT, moved=True), ["C12"]),
+    (RELEASED, replace(REPORT, changed=True), ["C12"]),
+    (POISONED, replace(POISON, moved=True), ["C12"]),
+    ("memory-limit on\n" + READ, replace(NO_MEMORY, moved=True), ["C12"]),
+    (HOLE, replace(ENOSYS, access=0, changed=True), ["C12"]),
+    (
+        "vm nisv-to-user\n" + HOLE,
+        outcome(0, 0, NISV, (5, 0x60000010, 0, 0), moved=True),
+        ["C12"],
+    ),
+    (RELEASED, REPORT, []),
+    # A signal is no fault exit; a forced exit may do anything.
+    (RELEASED, outcome(-1, Errno.EINTR, UNKNOWN, moved=True), []),
+    ("force-exit irq\n" + RELEASED, replace(REPORT, moved=True), []),
+    # The first page of a pair may have been loaded; that of a load or a store may not.
+    (BAD_PAGES.format("read-pair"), replace(REPORT, changed=True), []),
+    (BAD_PAGES.format("write-pair"), replace(REPORT, changed=True), ["C12"]),
+    (BAD_PAGES.format("read-pair").replace("ff8", "ff0"), replace(REPORT, changed=True), ["C12"]),
+    (BAD_PAGES.format("read-pair"), replace(REPORT, moved=True), ["C12"]),
+]
+
+SERVED: Final = [
+    # Nothing keeps these from being served.
+    (READ, FAULT, ["C12"]),
+    (READ, REPORT, ["C12"]),
+    (ANON + LOAD, FAULT, ["C12"]),
+    (ANON + STORE, FAULT, ["C12"]),
+    (READONLY + LOAD, FAULT, ["C12"]),
+    # The cause was undone.
+    ("memory-limit on\nmemory-limit off\n" + READ, NO_MEMORY, ["C12"]),
+    (POISONED.replace("guest r", "punch gmem0+0x0 size=0x1000\nguest r"), POISON, ["C12"]),
+    (ANON + "mprotect mem0+0x0 size=0x1000 read\nmprotect mem0+0x0 size=0x1000 read-write\n"
+     + STORE, FAULT, ["C12"]),
+    (ANON + "munmap mem0+0x0 size=0x1000\ncreate mem0 size=0x2000 anon\n" + LOAD, FAULT, ["C12"]),
+    # Something does, or may.
+    (RELEASED, REPORT, []),
+    (READ, NO_MEMORY, []),
+    ("memory-limit on\n" + READ, REPORT, []),
+    ("fail kvm_gmem_get_pfn EIO nth=9\n" + READ, REPORT, []),
+    ("force-abort fsc=0x7\n" + READ, FAULT, []),
+    (READ.replace("run\n", "run signal\n"), FAULT, []),
+    (READ.replace("mmap,init-shared", "mmap"), REPORT, []),
+    ("vm mte\n" + ANON + LOAD, FAULT, []),
+    ("vm protected\n" + ANON + LOAD, FAULT, []),
+    (ANON.replace("anon", "hugetlb") + LOAD, FAULT, []),
+    (ANON.replace("anon", "device") + LOAD, FAULT, []),
+    (ANON.replace("size=0x2000 anon", "size=0x800 anon") + LOAD, FAULT, []),
+    (ANON + "munmap mem0+0x0 size=0x1000\n" + LOAD, FAULT, []),
+    (ANON + "munmap mem0+0x1000 size=0x1000\n" + LOAD, FAULT, ["C12"]),
+    (ANON + "mprotect mem0+0x0 size=0x1000 none\n" + LOAD, FAULT, []),
+    (ANON + "mprotect mem0+0x0 size=0x1000 read\n" + STORE, FAULT, []),
+    (ANON + "mprotect mem0+0x0 size=0x1000 read\n" + LOAD, FAULT, ["C12"]),
+    (ANON + "mprotect mem0+0x0 size=0x1000 read\nguest walk slot1+0x0\nrun\n", FAULT, ["C12"]),
+    (ANON + "mprotect mem0+0x0 size=0x1000 read\nguest walk-af slot1+0x0\nrun\n", FAULT, []),
+    (ANON + "poison mem0+0x0\n" + LOAD, FAULT, []),
+    (ANON + "userfault mem0+0x0 size=0x1000 sigbus\n" + LOAD, FAULT, []),
+    (ANON.replace("anon", "file") + "truncate mem0 size=0x0\n" + LOAD, FAULT, []),
+    # One page of two.
+    (ANON + "munmap mem0+0x1000 size=0x1000\nguest read64 slot1+0xffc\nrun\n", FAULT, []),
+    ("guest read64 0x60000000\nrun\n", replace(FAULT, access=0), []),
+]  # fmt: skip
+
+MEMORY_ERRORS: Final = [
+    # C15: told of a page that never had one.
+    (POISONED, POISON, []),
+    (RELEASED, POISON, ["C15"]),
+    (READ, POISON, ["C15"]),
+    (POISONED.replace("poison gmem0+0x0", "poison gmem0+0x1000"), POISON, ["C15"]),
+    (ANON + LOAD, outcome(-1, Errno.EHWPOISON, UNKNOWN), ["C15"]),
+    (ANON + "poison mem0+0x0\n" + LOAD, outcome(-1, Errno.EHWPOISON, UNKNOWN), []),
+    ("fail kvm_gmem_get_pfn EHWPOISON\n" + READ, POISON, []),
+    # C16: told by another errno.
+    (POISONED, REPORT, ["C16"]),
+    (POISONED + "release gmem0\nrun\n", REPORT, []),
+    ("memory-limit on\n" + POISONED, REPORT, []),
+    ("fail kvm_gmem_get_pfn EFAULT\n" + POISONED, REPORT, []),
+    (POISONED.replace("slot0+0x10", "slot0+0xffc"), REPORT, []),
+]
+
+
+@pytest.mark.parametrize(("source", "run", "clauses"), [*AS_BEFORE, *SERVED, *MEMORY_ERRORS])
+def test_a_fault_exit_is_condemned_by_these_clauses(
+    source: str, run: RunOutcome, clauses: list[str]
+) -> None:
+    assert condemned(source, run) == clauses
+
+
+def test_a_poisoning_that_was_refused_may_have_been_done_all_the_same() -> None:
+    assert condemned(POISONED, POISON, refused=(2,)) == []
+
+
+def test_a_refused_mprotect_may_have_changed_a_part() -> None:
+    source = ANON + "mprotect mem0+0x0 size=0x9000 none\n" + LOAD
+    assert condemned(source, FAULT, refused=(2,)) == []
+
+
+def test_a_file_number_that_is_used_again_is_another_file() -> None:
+    source = GMEM + "create gmem0 size=0x2000 flags=mmap,init-shared\n"
+    assert condemned(source + "guest read64 slot0+0x10\nrun\n", REPORT) == []
+
+
+def test_a_retry_that_succeeds_is_cleared() -> None:
+    source = "memory-limit on\n" + READ + "memory-limit off\nrun\n"
+    assert condemned(source, NO_MEMORY, DONE) == []
+    record = (0, GPA, 0x1000, 0)
+    assert condemned(source, NO_MEMORY, outcome(-1, Errno.EFAULT, MF, record)) == ["C12"]

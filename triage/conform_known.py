@@ -1,0 +1,186 @@
+"""Differences between the model and a live machine that are explained, each as narrow as it goes.
+
+They are counted and shown. ``docs/live.md`` has the same table.
+"""
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Final, NamedTuple
+
+import msgspec
+
+from emu.abi import Errno
+from emu.access import ACCESS_FACTS, Direction
+from emu.case import (
+    Case,
+    CreateGmem,
+    CreateMem,
+    Guest,
+    IoEventFd,
+    MemKind,
+    MemoryLimit,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    SetMemslot,
+    Unmap,
+    Userfault,
+    UserfaultMode,
+    effective_address,
+)
+from emu.kvm.state import USER_TOP, user_address
+from emu.outcome import Refusal, RunOutcome
+from triage.conform_divergence import Divergence
+
+
+class Known(NamedTuple):
+    """A name for people, the reason, and whether a divergence of a case is one of these."""
+
+    name: str
+    why: str
+    fits: Callable[[Case, Divergence], bool]
+
+
+def explanation(case: Case, found: Divergence) -> Known | None:
+    """What explains a divergence; None where nothing does."""
+    return next((each for each in KNOWN if each.fits(case, found)), None)
+
+
+def limited(case: Case, step: int) -> bool:
+    """Whether the memory limit is on at a step."""
+    switched = [each.on for each in case.steps[:step] if isinstance(each, MemoryLimit)]
+    return bool(switched) and switched[-1]
+
+
+def _charged(case: Case, found: Divergence) -> bool:
+    """The live machine refuses to make or split something, for want of memory."""
+    if not isinstance(found.live, Refusal) or isinstance(found.model, RunOutcome):
+        return False
+    step, errno = case.steps[found.step], found.live.errno
+    of_file = isinstance(step, CreateMem) and step.kind in _FILES
+    short = (isinstance(step, _ALLOCATING) and errno == Errno.ENOMEM) or (
+        of_file and errno == Errno.ENOSPC
+    )
+    return short and limited(case, found.step)
+
+
+def _without_table(case: Case, found: Divergence) -> bool:
+    """The live machine gives up an access that costs the model nothing."""
+    live = found.live
+    if not isinstance(live, RunOutcome) or not limited(case, found.step):
+        return False
+    if live.ret >= 0 or live.errno != Errno.EFAULT or live.fresh or live.access < 0:
+        return False
+    return isinstance(found.model, RunOutcome) and _costs_nothing(case, live.access, found.step)
+
+
+def _costs_nothing(case: Case, access: int, run: int) -> bool:
+    """Whether a Guest step is where a slot was given the VMM's own memory before the KVM_RUN, and
+    reads it, or finds a page of hugetlbfs, of which none is charged.
+    """
+    step = case.steps[access]
+    if not isinstance(step, Guest):
+        return False
+    reads = ACCESS_FACTS[step.access].direction is not Direction.WRITE
+    address, steps = _address(case, access), case.steps[:run]
+    kinds = {each.index: each.kind for each in steps if isinstance(each, CreateMem)}
+    return any(
+        each.gpa <= address < each.gpa + each.size
+        and each.gmem is None
+        and each.mem is not None
+        and (reads or kinds.get(each.mem.index) is MemKind.HUGETLB)
+        for each in steps
+        if isinstance(each, SetMemslot)
+    )
+
+
+def _past_limit(case: Case, found: Divergence) -> bool:
+    """The guest gets another exception, past what the model's host could translate."""
+    model, live = found.model, found.live
+    if not isinstance(model, RunOutcome) or not isinstance(live, RunOutcome):
+        return False
+    if live == model or msgspec.structs.replace(live, exceptions=model.exceptions) != model:
+        return False
+    taken = list(zip_longest(model.exceptions, live.exceptions, fillvalue=(-1, 0)))
+    return all(ours == its or _sized(case, ours, its) for ours, its in taken)
+
+
+def _sized(case: Case, ours: tuple[int, int], its: tuple[int, int]) -> bool:
+    """An address size fault on the model, an external abort on the live machine, else the same."""
+    (index, model), (same, live) = ours, its
+    if index != same or not _address(case, index) >> HOST_IPA_BITS:
+        return False
+    status = model & _FSC, live & _FSC
+    return model ^ status[0] == live ^ status[1] and status[0] in _SIZE and status[1] in _EXTERNAL
+
+
+def _address(case: Case, access: int) -> int:
+    step = case.steps[access]
+    bases = {each.slot: each.gpa for each in case.steps[:access] if isinstance(each, SetMemslot)}
+    return effective_address(step, bases) if isinstance(step, Guest) else 0
+
+
+def _unheard(case: Case, found: Divergence) -> bool:
+    """Only the count of resolved faults differs, of a case that was under the limit before."""
+    model, live = found.model, found.live
+    if not isinstance(model, RunOutcome) or not isinstance(live, RunOutcome) or live == model:
+        return False
+    if msgspec.structs.replace(live, userfaults=model.userfaults) != model:
+        return False
+    watched = any(
+        isinstance(step, Userfault) and step.mode is UserfaultMode.MISSING for step in case.steps
+    )
+    return watched and any(limited(case, step) for step in range(found.step))
+
+
+def _past_addresses(case: Case, found: Divergence) -> bool:
+    """A memslot is refused by the model and taken by the live machine, for its VMM's addresses."""
+    step = case.steps[found.step]
+    if not isinstance(step, SetMemslot) or step.mem is None or found.live is not None:
+        return False
+    if found.model != Refusal(found.step, Errno.EINVAL):
+        return False
+    return user_address(step.mem.index, step.mem.offset) + step.size > USER_TOP
+
+
+HOST_IPA_BITS: Final = 42  # of the model's host
+_FSC: Final = 0x3F
+_SIZE: Final = (0x00, 0x01, 0x02, 0x03)
+_EXTERNAL: Final = (0x10, 0x14, 0x15, 0x16, 0x17)
+_FILES: Final = (MemKind.FILE, MemKind.HUGETLB)  # hugetlbfs has one behind every mapping
+_ALLOCATING: Final = (
+    CreateGmem,
+    CreateMem,
+    IoEventFd,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    SetMemslot,
+    Unmap,
+)
+
+KNOWN: Final = (
+    Known(
+        "charged-objects",
+        "with memory.max 0 a kernel cannot allocate what describes a memslot, a guest_memfd, a"
+        " mapping or a part of one, a file or an ioeventfd; the model charges pages only",
+        _charged,
+    ),
+    Known(
+        "host-ipa-limit",
+        f"past 2^{HOST_IPA_BITS} the guest of the model's host gets an address size fault, and that"
+        " of a host with more bits an external abort",
+        _past_limit,
+    ),
+    Known(
+        "charged-page-tables",
+        "with memory.max 0 the VMM's own page table may be what cannot be allocated, so that even"
+        " the zero page or a page of hugetlbfs is out of reach; the model has no such tables",
+        lambda case, found: _without_table(case, found) or _unheard(case, found),
+    ),
+    Known(
+        "host-va-limit",
+        "the VMM of the model's host has addresses of 48 bits, that of a host with FEAT_LVA 52",
+        _past_addresses,
+    ),
+)

@@ -1,0 +1,167 @@
+"""An exhaustive search on the screen: its scope, its progress, and what it may say at its end."""
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+import msgspec
+from rich.text import Text
+
+from fuzz.exhaust import Tally
+from fuzz.finding import Finding, State
+from fuzz.ledger import Extent
+from fuzz.status import FindingLine
+from triage.durations import counted, span
+from triage.findings import one_line
+from triage.tables import Table, columns
+
+PLAIN_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
+_CLEAR: Final = "\r\x1b[K"
+
+
+class SizeLine(msgspec.Struct, frozen=True):
+    """What ``gff exhaust --count --json`` prints."""
+
+    steps: int
+    cases: int
+    layouts: tuple[Extent, ...]
+
+
+class ExhaustLine(msgspec.Struct, frozen=True):
+    """What ``gff exhaust --json`` prints. ``crashes``: cases of which nothing is known."""
+
+    steps: int
+    cases: int
+    done: int
+    finished: bool
+    crashes: int
+    kernels: tuple[str, ...]
+    reading: str
+    seconds: float
+    cases_per_second: float
+    workers: int
+    findings: tuple[FindingLine, ...]
+
+
+def size_line(steps: int, extents: tuple[Extent, ...]) -> SizeLine:
+    """A scope for programs."""
+    return SizeLine(steps, sum(extent.cases for extent in extents), extents)
+
+
+def exhaust_line(tally: Tally, findings: Sequence[Finding]) -> ExhaustLine:
+    """How a search stands, for programs."""
+    plan = tally.plan
+    return ExhaustLine(
+        steps=plan.steps,
+        cases=plan.cases,
+        done=tally.done,
+        finished=tally.finished,
+        crashes=tally.crashes,
+        kernels=plan.kernels,
+        reading=plan.reading.value,
+        seconds=round(tally.seconds, 3),
+        cases_per_second=round(tally.rate, 1),
+        workers=tally.workers,
+        findings=tuple(map(_finding_line, findings)),
+    )
+
+
+def scope_table(extents: tuple[Extent, ...]) -> Table:
+    """The layouts and their sizes."""
+    table = columns("layout", "cases", right=("cases",))
+    for extent in extents:
+        table.add_row(extent.layout, f"{extent.cases:,}")
+    table.add_row("all", f"{sum(extent.cases for extent in extents):,}")
+    return table
+
+
+def verdict(tally: Tally) -> Text:
+    """The end line: "all" only where it is all."""
+    plan = tally.plan
+    scope = f"the scope of {counted(plan.steps, 'step')} on {_named(plan.kernels)}"
+    found = counted(len(tally.findings), "finding") if tally.findings else "no finding"
+    if not tally.finished:
+        return Text(f"{tally.done:,} of {plan.cases:,} cases of {scope} so far: {found}", "bold")
+    if tally.crashes:
+        text = Text(
+            f"all but {tally.crashes:,} of {plan.cases:,} cases of {scope}: {found}", "bold"
+        )
+        return text.append("\ngff itself crashed on the others, see harness/", "bold yellow")
+    return Text(f"all {plan.cases:,} cases of {scope}: {found}", "bold")
+
+
+def _named(kernels: tuple[str, ...]) -> str:
+    return kernels[0] if len(kernels) == 1 else f"{len(kernels)} kernels"
+
+
+def status_line(tally: Tally) -> str:
+    """How far it is, and how long it may yet take."""
+    left = (tally.plan.cases - tally.done) / tally.rate if tally.rate else 0.0
+    words = [
+        span(tally.seconds),
+        f"{tally.done:,} of {tally.plan.cases:,} cases ({_percent(tally)})",
+        f"{tally.rate:,.0f}/s on {counted(tally.workers, 'worker')}",
+        *([f"{span(left)} left"] if left else []),
+        counted(len(tally.findings), "finding"),
+        *([counted(tally.restarts, "restart")] if tally.restarts else []),
+        *([f"gff crashed on {counted(tally.crashes, 'case')}"] if tally.crashes else []),
+    ]
+    return " | ".join(words)
+
+
+def _percent(tally: Tally) -> str:
+    # Rounded down: 100 % is said of nothing less.
+    return f"{tally.done * 1000 // tally.plan.cases / 10:.1f} %"
+
+
+class ExhaustProgress:
+    """Told how the search stands. On a terminal one line is rewritten, elsewhere lines are added.
+
+    Findings go to ``findings`` as they come.
+    """
+
+    def __init__(self, findings: TextIO) -> None:
+        self._findings = findings
+        self._known: set[str] = set()
+        self._live = sys.stderr.isatty()
+        self._next = time.monotonic() + PLAIN_EVERY
+
+    def update(self, tally: Tally) -> None:
+        """Show what is new."""
+        for finding in tally.findings:
+            if finding.name not in self._known:
+                self._known.add(finding.name)
+                self._write("")
+                self._findings.write(f"{one_line(finding)}\n")
+                self._findings.flush()
+        if self._live:
+            self._write(status_line(tally)[: shutil.get_terminal_size().columns - 1])
+        elif time.monotonic() >= self._next:
+            self._next += PLAIN_EVERY
+            sys.stderr.write(f"{status_line(tally)}\n")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Leave a clean line."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._live:
+            sys.stderr.write(f"{_CLEAR}{text}")
+            sys.stderr.flush()
+
+
+def _finding_line(finding: Finding) -> FindingLine:
+    return FindingLine(
+        signature=finding.signature,
+        clause=finding.clause,
+        kernel=finding.kernel,
+        errno=finding.errno,
+        exit_reason=finding.exit_reason,
+        natural=finding.natural,
+        observed=finding.state is State.OBSERVED,
+        found_after_s=finding.found_after_s,
+        case=finding.smallest,
+    )
