@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help fuzz test lint check bench quality live-test lock clean
+.PHONY: help fuzz test lint check bench quality coverage live-test lock clean
 
 # The first that runs and is new enough; `make PYTHON=...` decides otherwise.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -44,8 +44,11 @@ bench: $(READY) ## how fast it is here
 quality: $(READY) ## cases to find each known-bad kernel, guided and unguided; 30 minutes at most
 	@$(BIN)/gff quality --results quality.jsonl
 
-live-test: ## replay cases on a real kernel; not in this version
-	@echo "This version has no real-kernel machine: nothing was tested." >&2; exit 3
+coverage: $(READY) ## what of emu/kvm no corpus case reaches
+	@$(BIN)/python -m tests.corpus_coverage
+
+live-test: $(READY) ## play cases on a real kernel in QEMU: brings it, or says what is missing
+	@$(BIN)/python -m tests.live_test
 
 lock: ## rewrite the requirements from pyproject.toml with the newest versions it allows
 	@$(PYTHON) -m venv .venv-lock

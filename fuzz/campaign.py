@@ -7,20 +7,18 @@ on disk already. All of them die with the supervisor, whatever it dies of.
 import importlib.metadata
 import importlib.util
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
 from fuzz.crew import Crew, Duty
 from fuzz.finding import Finding
+from fuzz.halting import Flag, told_to_stop
 from fuzz.status import Snapshot, Summary, snapshot
 from fuzz.store import FORMAT, Configuration, Store, Versions, create_store
 
@@ -57,9 +55,9 @@ def run_campaign(settings: Settings, on_update: Callable[[Snapshot], None]) -> S
     if importlib.util.find_spec("atheris") is None:
         raise MissingEngineError("atheris is not installed: there is no wheel for this platform")
     store = create_store(settings.campaign, _configuration(settings))
-    with store.claimed(), _told_to_stop() as told_to_stop:
+    with store.claimed(), told_to_stop() as stop:
         watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
-        watch.until_end(told_to_stop, on_update)
+        watch.until_end(stop, on_update)
     last = watch.snapshot()
     on_update(last)
     return Summary(settings.kernels, last)
@@ -75,12 +73,12 @@ class _Watch:
         self._findings: list[Finding] = []
         self._findings_read_at = 0
 
-    def until_end(self, told_to_stop: "_Flag", on_update: Callable[[Snapshot], None]) -> None:
+    def until_end(self, stop: Flag, on_update: Callable[[Snapshot], None]) -> None:
         """Returns when every worker is done, has been told to stop, or is late."""
         self._crew.start()
         next_update = 0.0
         try:
-            while self._crew.at_work() and not told_to_stop.raised:
+            while self._crew.at_work() and not stop.raised:
                 now = time.monotonic()
                 if now > self._crew.duty.until + PATIENCE:
                     break
@@ -105,34 +103,6 @@ class _Watch:
             at_work=self._crew.statuses(),
             restarts=self._crew.restarts,
         )
-
-
-@dataclass(slots=True)
-class _Flag:
-    """Whether somebody wants the end."""
-
-    raised: bool = False
-
-    def raise_it(self, _signal: int, _frame: FrameType | None) -> None:
-        """A signal's handler."""
-        self.raised = True
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[_Flag]:
-    """SIGINT and SIGTERM raise the flag while this lasts."""
-    flag = _Flag()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = [signal.signal(number, flag.raise_it) for number in signals]
-    except ValueError:  # not the main thread: whoever called us has signals in hand
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _duty(settings: Settings, store: Store, started: float) -> Duty:

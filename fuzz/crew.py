@@ -6,12 +6,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import fuzz
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
+from fuzz.processes import environment, last_line
 from fuzz.store import Store, WorkerStatus
 
 HASTY_DEATHS: Final = 3  # of one worker, in a row, each before its first status: it never will work
@@ -112,7 +111,7 @@ class Crew:
         member.hasty_deaths = 0 if status is not None else member.hasty_deaths + 1
         if process.returncode in RETRYING_IS_NO_USE or member.hasty_deaths == HASTY_DEATHS:
             log = self._store.log_file(member.index)
-            raise CrewError(f"{_last_line(log)} (worker {member.index}, see {log})")
+            raise CrewError(f"{last_line(log)} (worker {member.index}, see {log})")
         self._launch(member)
 
     def _status(self, member: _Member) -> WorkerStatus | None:
@@ -166,15 +165,3 @@ def _share(duty: Duty, index: int) -> int | None:
     if duty.cases is None:
         return None
     return duty.cases // duty.workers + (index < duty.cases % duty.workers)
-
-
-def environment() -> dict[str, str]:
-    """The supervisor's own, with this very package first, and hashes of text always the same."""
-    root = str(Path(fuzz.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "a worker died without a word")

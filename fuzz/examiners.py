@@ -9,13 +9,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-import fuzz
 from fuzz.ledger import Chunk, Result
+from fuzz.processes import environment, last_line
 from fuzz.store import Store
 
 DEATHS: Final = 3  # of processes that had the same chunk in hand: it will not be any other way
@@ -110,7 +109,7 @@ class Examiners:
         self._deaths[chunk] += 1
         if status == RETRYING_IS_NO_USE or self._deaths[chunk] == DEATHS:
             log = self._store.log_file(member.index)
-            raise ExaminerError(f"{_last_line(log)} (worker {member.index}, see {log})")
+            raise ExaminerError(f"{last_line(log)} (worker {member.index}, see {log})")
         self._left.appendleft(chunk)
         self.restarts += 1
         self._launch(member.index)
@@ -138,7 +137,7 @@ class Examiners:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 # A terminal's ctrl-C is for the supervisor, who passes it on.
                 start_new_session=True,
             )
@@ -146,15 +145,3 @@ class Examiners:
         if process.stdout is not None:
             self._selector.register(process.stdout, selectors.EVENT_READ, index)
         self._deal(member)
-
-
-def _environment() -> dict[str, str]:
-    """The supervisor's own, with this very package first, and hashes of text always the same."""
-    root = str(Path(fuzz.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "a worker died without a word")

@@ -135,8 +135,8 @@ class SummaryLine(msgspec.Struct, frozen=True):
     cases_per_second: float
     workers: int
     kernels: tuple[str, ...]
-    questions: int
     findings: tuple[FindingLine, ...]
+    questions: int
 
 
 def as_json(summary: Summary) -> str:
@@ -148,13 +148,14 @@ def as_json(summary: Summary) -> str:
         cases_per_second=round(now.cases_per_second, 1),
         workers=now.workers,
         kernels=summary.kernels,
+        findings=tuple(map(finding_line, now.findings)),
         questions=now.questions,
-        findings=tuple(map(_finding_line, now.findings)),
     )
     return msgspec.json.encode(made).decode()
 
 
-def _finding_line(finding: Finding) -> FindingLine:
+def finding_line(finding: Finding) -> FindingLine:
+    """A finding for programs."""
     return FindingLine(
         signature=finding.signature,
         clause=finding.clause,

@@ -16,7 +16,7 @@ import msgspec
 
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
-from fuzz.crew import environment
+from fuzz.processes import environment, last_line
 from fuzz.store import FORMAT, Configuration, Store, Versions, create_store
 
 PATIENCE: Final = 30.0  # seconds beyond the limit that a worker may take to end
@@ -57,7 +57,9 @@ def run_trial(trial: Trial) -> Result:
         status = store.status(0)
         findings = store.findings()
         if status is None:
-            raise TrialError(f"{trial.kernel}: the worker said nothing: {_last_line(store)}")
+            raise TrialError(
+                f"{trial.kernel}: the worker said nothing: {last_line(store.log_file(0))}"
+            )
         return Result(
             trial=trial,
             found=bool(findings),
@@ -89,12 +91,7 @@ def _work(trial: Trial, store: Store, started: float) -> None:
         except subprocess.TimeoutExpired:
             raise TrialError(f"{trial.kernel}: the worker did not end in time") from None
     if ended.returncode:
-        raise TrialError(f"{trial.kernel}: {_last_line(store)}")
-
-
-def _last_line(store: Store) -> str:
-    lines = store.log_file(0).read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it died without a word")
+        raise TrialError(f"{trial.kernel}: {last_line(store.log_file(0))}")
 
 
 def _configuration(trial: Trial) -> Configuration:

@@ -9,12 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 from emu.live import debian, images
 from emu.live.trouble import MissingPartError
 
-COMPILER: Final = "ziglang==0.17.1"
+REQUIREMENTS: Final = Path(__file__).parents[1] / "requirements-live.txt"
 LIMIT: Final = 20 * 60  # seconds for the tests
 MISSING: Final = 3
 
@@ -34,8 +35,8 @@ def _compiler() -> str:
     """Why there is no compiler for arm64; "" where there is one."""
     if shutil.which(_CROSS) or importlib.util.find_spec("ziglang"):
         return ""
-    options = ("--quiet", "--disable-pip-version-check")
-    done = _called("-m", "pip", "install", *options, COMPILER)
+    options = ("--quiet", "--disable-pip-version-check", "--requirement")
+    done = _called("-m", "pip", "install", *options, str(REQUIREMENTS))
     return f"no compiler for arm64: {done}" if done else ""
 
 

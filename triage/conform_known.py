@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from emu.abi import Errno
+from emu.abi import U64, Errno
 from emu.access import ACCESS_FACTS, Direction
 from emu.case import (
     Case,
@@ -28,7 +28,7 @@ from emu.case import (
     UserfaultMode,
     effective_address,
 )
-from emu.kvm.state import USER_TOP, user_address
+from emu.kvm.state import HOST_IPA_BITS, USER_TOP, user_address
 from emu.outcome import Refusal, RunOutcome
 from triage.conform_divergence import Divergence
 
@@ -140,10 +140,9 @@ def _past_addresses(case: Case, found: Divergence) -> bool:
         return False
     if found.model != Refusal(found.step, Errno.EINVAL):
         return False
-    return user_address(step.mem.index, step.mem.offset) + step.size > USER_TOP
+    return (user_address(step.mem.index, step.mem.offset) & U64) + step.size > USER_TOP
 
 
-HOST_IPA_BITS: Final = 42  # of the model's host
 _FSC: Final = 0x3F
 _SIZE: Final = (0x00, 0x01, 0x02, 0x03)
 _EXTERNAL: Final = (0x10, 0x14, 0x15, 0x16, 0x17)

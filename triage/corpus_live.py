@@ -8,13 +8,19 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from emu.expectation import Basis
+from emu.kernels import KERNELS
 from emu.live.machine import LiveMachine
 from emu.live.trouble import BoxError
+from emu.live.unsupported import Unsupported
+from emu.model import Model
 from triage.case_input import CaseInput
+from triage.conform_divergence import divergence
+from triage.conform_known import explanation
 from triage.conform_report import Count, Lost
 from triage.durations import counted
 from triage.explained import diff
 from triage.observation import Observation, modelled, observe
+from triage.replay import differences, lines_of
 
 
 class LiveMismatch(msgspec.Struct, frozen=True):
@@ -27,7 +33,8 @@ class LiveMismatch(msgspec.Struct, frozen=True):
 class LiveChecked(msgspec.Struct, frozen=True):
     """What ``check --live --json`` prints.
 
-    ``silent``: files that expect nothing of this version. ``lost``: cases without an outcome, by
+    ``silent``: files that expect nothing of this version. ``explained``: cases that differ for a
+    reason of ``conform_known``. ``lost``: cases without an outcome, by
     the name of their file. ``unsupported`` and ``reasons``: cases not played, and why.
     """
 
@@ -36,6 +43,7 @@ class LiveChecked(msgspec.Struct, frozen=True):
     files: int
     played: int
     mismatches: tuple[LiveMismatch, ...]
+    explained: tuple[Lost, ...]
     lost: tuple[Lost, ...]
     silent: tuple[str, ...]
     unsupported: tuple[Lost, ...]
@@ -48,7 +56,7 @@ def check_live(machine: LiveMachine, image: str, given: Iterable[CaseInput]) -> 
     bases = [(_basis(each, kernel), each) for each in given]
     silent = tuple(each.name for basis, each in bases if basis is None)
     told = [(basis, each) for basis, each in bases if basis is not None]
-    played, mismatches, lost, unsupported = 0, [], [], []
+    played, mismatches, explained, lost, unsupported = 0, [], [], [], []
     for basis, each in sorted(told, key=lambda it: (list(Basis).index(it[0]), it[1].name)):
         try:
             seen = observe(machine, image, each)
@@ -60,7 +68,11 @@ def check_live(machine: LiveMachine, image: str, given: Iterable[CaseInput]) -> 
             continue
         played += 1
         if seen.differences:
-            mismatches.append(LiveMismatch(basis, seen))
+            known = _explained(machine, each, kernel)
+            if known:
+                explained.append(Lost(each.name, known))
+            else:
+                mismatches.append(LiveMismatch(basis, seen))
     # Not the step, so that equal reasons are counted together.
     reasons = Counter(each.reason.rpartition(": ")[2] for each in unsupported)
     return LiveChecked(
@@ -69,6 +81,7 @@ def check_live(machine: LiveMachine, image: str, given: Iterable[CaseInput]) -> 
         files=len(bases),
         played=played,
         mismatches=tuple(mismatches),
+        explained=tuple(explained),
         lost=tuple(lost),
         silent=silent,
         unsupported=tuple(unsupported),
@@ -79,6 +92,9 @@ def check_live(machine: LiveMachine, image: str, given: Iterable[CaseInput]) -> 
 def live_report(checked: LiveChecked) -> RenderableType:
     """What differs, then the counts."""
     parts: list[RenderableType] = [_mismatch(each) for each in checked.mismatches]
+    parts += [
+        Text(f"{each.case}: explained, {each.reason}", "yellow") for each in checked.explained
+    ]
     parts += [Text(f"{each.case}: no outcome: {each.reason}", "red") for each in checked.lost]
     parts += [
         Text(f"{counted(each.count, 'case')} unsupported: {each.reason}")
@@ -96,6 +112,22 @@ def live_report(checked: LiveChecked) -> RenderableType:
 def _basis(given: CaseInput, kernel: str) -> Basis | None:
     expected = given.file.expected_of(kernel) if given.file else None
     return None if expected is None else expected.basis
+
+
+def _explained(machine: LiveMachine, given: CaseInput, kernel: str) -> str:
+    """The name of what explains that the machine and the model differ; "" where nothing does, or
+    where it is the file that differs from the model.
+    """
+    expected = given.file.expected_of(kernel) if given.file else None
+    if kernel not in KERNELS or expected is None:
+        return ""
+    model = Model().run(given.case, KERNELS[kernel])
+    live = machine.run(given.case)
+    if isinstance(live, Unsupported) or differences(expected.lines, lines_of(given.case, model)):
+        return ""
+    found = divergence(given.case, model, live)
+    known = found and explanation(given.case, found)
+    return known.name if known else ""
 
 
 def _mismatch(found: LiveMismatch) -> RenderableType:

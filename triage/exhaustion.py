@@ -10,9 +10,9 @@ import msgspec
 from rich.text import Text
 
 from fuzz.exhaust import Tally
-from fuzz.finding import Finding, State
+from fuzz.finding import Finding
 from fuzz.ledger import Extent
-from fuzz.status import FindingLine
+from fuzz.status import FindingLine, finding_line
 from triage.durations import counted, span
 from triage.findings import one_line
 from triage.tables import Table, columns
@@ -64,7 +64,7 @@ def exhaust_line(tally: Tally, findings: Sequence[Finding]) -> ExhaustLine:
         seconds=round(tally.seconds, 3),
         cases_per_second=round(tally.rate, 1),
         workers=tally.workers,
-        findings=tuple(map(_finding_line, findings)),
+        findings=tuple(map(finding_line, findings)),
     )
 
 
@@ -151,17 +151,3 @@ class ExhaustProgress:
         if self._live:
             sys.stderr.write(f"{_CLEAR}{text}")
             sys.stderr.flush()
-
-
-def _finding_line(finding: Finding) -> FindingLine:
-    return FindingLine(
-        signature=finding.signature,
-        clause=finding.clause,
-        kernel=finding.kernel,
-        errno=finding.errno,
-        exit_reason=finding.exit_reason,
-        natural=finding.natural,
-        observed=finding.state is State.OBSERVED,
-        found_after_s=finding.found_after_s,
-        case=finding.smallest,
-    )
