@@ -74,7 +74,7 @@ def harness_memory(page_size: int) -> tuple[dict[int, UserMemory], MemorySlot]:
     No case can name either, and the slot is read-only, so one of each serves every VM on a host
     with pages of this size.
     """
-    vmas = [Vma(0, CODE_SIZE, Protection.READ_WRITE, MemKind.FILE)]
+    vmas = [Vma(0, CODE_SIZE, Protection.READ_WRITE, MemKind.SHARED)]
     frames = range(HARNESS_PFN, HARNESS_PFN + (CODE_SIZE >> PAGE_SHIFT), page_size >> PAGE_SHIFT)
     pages = dict(enumerate(frames))
     memory = UserMemory(MemKind.SHARED, CODE_SIZE, vmas, pages)

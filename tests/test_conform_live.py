@@ -27,12 +27,9 @@ LIMIT = 75.0
 
 # Where the model is wrong and not mended yet: what is first different, as model and kernel have it.
 OPEN = {
-    ("accepted", "EFAULT"),  # a page of guest_memfd is poisoned that was so already
     ("EINVAL", "accepted"),  # a part of hugetlbfs gets the protection that it has
     # What a huge page came to by its first read can be written under a memory limit.
     ("-1 EFAULT UNKNOWN", "0 MMIO doorbell"),
-    # A read-only slot is mapped by blocks, dirty log or not.
-    ("0 ARM_NISV iss=0x4f ipa", "0 ARM_NISV iss=0x4e ipa"),
 }
 OPEN_FILES = {"thp-zero-page.case"}
 

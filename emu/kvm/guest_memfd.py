@@ -136,7 +136,7 @@ class GuestMemfd(InjectFault):
         """A memory error reported through the file's mapping, which brings the page in first.
 
         ENODEV: the file cannot be mapped. EFAULT: the VMM may not touch this page (no INIT_SHARED,
-        past the end). ENOMEM: the page cannot be charged.
+        past the end, or one with a memory error already). ENOMEM: the page cannot be charged.
         """
         if not gmem.flags & GmemFlag.MMAP:
             return -Errno.ENODEV
@@ -146,6 +146,8 @@ class GuestMemfd(InjectFault):
         pfn = self.kvm_gmem_get_folio(kvm, gmem, index)
         if pfn < 0:
             return pfn
+        if index in gmem.poisoned:
+            return -Errno.EFAULT
         gmem.poisoned.add(index)
         self.kvm_gmem_invalidate(kvm, gmem, index, index + 1)
         return 0

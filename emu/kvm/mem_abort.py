@@ -19,7 +19,8 @@ _READ_WRITE = Prot.R | Prot.W
 _EXECUTE = Prot.X
 _AGAIN = -Errno.EAGAIN
 _POISONED = -Errno.EHWPOISON
-_LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
+_LOG_DIRTY = int(MemFlag.LOG_DIRTY_PAGES)
+_READONLY = int(MemFlag.READONLY)
 _ANONYMOUS = MemKind.ANONYMOUS
 _HUGETLB = MemKind.HUGETLB
 _DEVICE = MemKind.DEVICE
@@ -55,6 +56,11 @@ def fault_supports_stage2_huge_mapping(slot: MemorySlot, hva: int, size: int) ->
     end = slot.userspace_addr + slot.size
     congruent = (slot.base ^ slot.userspace_addr) & size - 1 == 0
     return congruent and slot.userspace_addr <= start and start + size <= end
+
+
+def memslot_is_logging(slot: MemorySlot) -> bool:
+    """Whether writes are looked for: a guest cannot write to a read-only slot."""
+    return slot.flags & (_LOG_DIRTY | _READONLY) == _LOG_DIRTY
 
 
 class MemAbort(Mmio):
@@ -125,7 +131,7 @@ class MemAbort(Mmio):
         kvm, esr = vcpu.kvm, vcpu.fault.esr
         is_perm = esr & FSC in PERMISSION
         write = kvm_is_write_fault(esr)
-        logging = bool(slot.flags & _LOG_DIRTY)
+        logging = memslot_is_logging(slot)
 
         # TOP UP
         if (not is_perm or (logging and write)) and (ret := self.kvm_mmu_topup_memory_cache(vcpu)):
@@ -220,7 +226,7 @@ class MemAbort(Mmio):
         """
         kvm, esr = vcpu.kvm, vcpu.fault.esr
         page = kvm.page_size
-        if slot.flags & _LOG_DIRTY or kind is _DEVICE or vcpu.s2_trans is not None:
+        if memslot_is_logging(slot) or kind is _DEVICE or vcpu.s2_trans is not None:
             return page
         block = 1 << kvm.stage2.block_shift
         fits = fault_supports_stage2_huge_mapping(slot, hva, block)
