@@ -65,6 +65,8 @@ _SITES: Final = {
 
 
 def _site_of_abort(view: View, target: Target, clause: str) -> str:
+    if clause in ("C1", "C2"):
+        return "gmem_abort"  # whatever became of slot or mapping since: nothing else fills
     if target.is_l2 and (clause == "C10" or not target.known):
         return "kvm_walk_nested_s2"
     slots = [view.scene.slot_at(page) for page in target.pages]

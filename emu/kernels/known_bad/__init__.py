@@ -22,7 +22,7 @@ from emu.kernels.known_bad import (
 KNOWN_BAD: Final[dict[str, Entry]] = {
     # report
     "bad-scribble-sign": bad(report.BadScribbleSign(), "C5-gmem_abort", "C5-kvm_translate_vncr"),
-    "bad-return-zero": bad(report.BadReturnZero(), "C1-gmem_abort", "C1-kvm_walk_nested_s2"),
+    "bad-return-zero": bad(report.BadReturnZero(), "C1-gmem_abort"),
     "bad-gpa-unaligned": bad(
         report.BadGpaUnaligned(), "C4-gmem_abort", "C4-gmem_abort_l2", "C4-kvm_translate_vncr"
     ),
