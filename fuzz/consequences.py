@@ -97,7 +97,7 @@ def fault_ends(view: View) -> str | None:
     target = view.target
     if target is None:
         return "the guest makes no progress, at no access of its own"
-    if target.is_l2 and target.direction is Direction.MAINTENANCE:
+    if target.is_l2 and target.direction in (Direction.MAINTENANCE, Direction.WALK):
         return None  # which of L1's permissions it needs is the CPU's matter
     return f"the guest takes the same fault for ever: {target.access.value} at {target.first:#x}"
 
@@ -115,10 +115,13 @@ def others_are_left_alone(view: View) -> str | None:
 def dead_vm_stays_dead(view: View) -> str | None:
     """C18. Once KVM_RUN said EIO because the VM is dead, every later one says so.
 
-    From the source: KVM_REQ_VM_DEAD is never cleared, and vm_dead is asked before all else.
+    From the source: KVM_REQ_VM_DEAD is never cleared, and vm_dead is asked before all else. Silent
+    where an EIO was injected.
     """
     if view.flags & _NOT_DEAD or not view.flags & RunFlag.VM_DEAD or view.timeline.has_race:
         return None
+    if any(errno == Errno.EIO for _, errno in view.scene.injected):
+        return None  # that EIO may be what was injected
     for run in view.timeline.outcomes.runs[view.number + 1 :]:
         if run.ret >= 0 or run.errno != Errno.EIO:
             told = errno_name(run.errno) if run.ret < 0 else str(run.ret)
