@@ -28,7 +28,7 @@ fuzz: $(READY) ## search kernel v7.3 for 20 s in campaign/, then list the findin
 	@$(BIN)/gff triage list $(CAMPAIGN) || test $$? -eq 1
 
 test: $(READY) ## every test that needs no QEMU, and every corpus case
-	@$(BIN)/python -m pytest -m "not live"
+	@$(BIN)/python -m pytest -m "not live" --numprocesses auto --dist worksteal
 
 lint: $(READY) ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet .

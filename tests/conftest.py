@@ -14,6 +14,7 @@ def call(
 ) -> Gff:
     """``gff`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
 
     def gff(*arguments: str) -> Ended:
         status = execute(arguments)

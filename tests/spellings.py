@@ -1,0 +1,138 @@
+"""Every line of a case in its canonical spelling: steps, and facts of a VM."""
+
+from typing import Final
+
+from emu.abi import U64, Errno
+from emu.access import Access
+from emu.case import (
+    Age,
+    Allocate,
+    CreateGmem,
+    CreateMem,
+    GetDirtyLog,
+    Guest,
+    GuestL2,
+    IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
+    MemKind,
+    MemlockLimit,
+    MemoryLimit,
+    MmioData,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    Protection,
+    PunchHole,
+    Ref,
+    ReleaseGmem,
+    Run,
+    SelectVcpu,
+    SetMemslot,
+    Skip,
+    Step,
+    Truncate,
+    Unmap,
+    Userfault,
+    UserfaultMode,
+    VcpuState,
+    VmConfig,
+)
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
+
+RUN_FLAGS: Final = [
+    "immediate-exit",
+    "bad-argument",
+    "other-mm",
+    "signal",
+    "killed",
+    "vm-dead",
+    "suspend",
+    "dirty-ring-full",
+    "irq-line",
+    "cpu-unsupported",
+]
+
+# Every verb in its canonical spelling, and with each thing that may be left out.
+STEPS: Final[list[tuple[str, Step]]] = [
+    ("create gmem0 size=0x2000", CreateGmem(0, 0x2000, 0)),
+    ("create gmem7 size=0x0 flags=mmap", CreateGmem(7, 0, 1)),
+    ("create gmem1 size=0x2000 flags=mmap,init-shared", CreateGmem(1, 0x2000, 3)),
+    ("create gmem1 size=0x2000 flags=0x5", CreateGmem(1, 0x2000, 5)),
+    ("create gmem1 size=0x2000 flags=0xffffffffffffffff", CreateGmem(1, 0x2000, U64)),
+    ("create mem0 size=0x1000 anon", CreateMem(0, 0x1000, MemKind.ANONYMOUS)),
+    ("create mem7 size=0xffffffffffffffff file", CreateMem(7, U64, MemKind.FILE)),
+    ("memslot 0 delete", SetMemslot(0, 0, 0, 0, None, None)),
+    ("memslot 0 gpa=0x1000 size=0x0", SetMemslot(0, 0x1000, 0, 0, None, None)),
+    ("memslot 0 gpa=0x0 size=0x0 v1", SetMemslot(0, 0, 0, 0, None, None, v1=True)),
+    ("memslot 0 gpa=0x0 size=0x0 flags=readonly", SetMemslot(0, 0, 0, 2, None, None)),
+    (
+        "memslot 65537 gpa=0x40000000 size=0x2000 mem2+0x0 flags=log-dirty,readonly",
+        SetMemslot(65537, 0x4000_0000, 0x2000, 3, Ref(2, 0), None),
+    ),
+    (
+        "memslot 1 gpa=0x40000000 size=0x2000 gmem0+0x1000 flags=guest-memfd",
+        SetMemslot(1, 0x4000_0000, 0x2000, 4, None, Ref(0, 0x1000)),
+    ),
+    (
+        "memslot 1 gpa=0x0 size=0x1 mem0+0x0 gmem3+0xffffffffffffffff flags=0x80000004 v1",
+        SetMemslot(1, 0, 1, 0x8000_0004, Ref(0, 0), Ref(3, U64), v1=True),
+    ),
+    ("punch gmem0+0x0 size=0x1000", PunchHole(Ref(0, 0), 0x1000)),
+    ("allocate gmem0+0x1000 size=0x1000", Allocate(Ref(0, 0x1000), 0x1000)),
+    ("release gmem3", ReleaseGmem(3)),
+    ("poison gmem0+0x8", PoisonGmem(Ref(0, 8))),
+    ("poison mem0+0x8", PoisonMem(Ref(0, 8))),
+    ("munmap mem0+0x0 size=0x1000", Unmap(Ref(0, 0), 0x1000)),
+    ("mprotect mem0+0x0 size=0x1000 none", Protect(Ref(0, 0), 0x1000, Protection.NONE)),
+    ("mprotect mem0+0x0 size=0x1000 read", Protect(Ref(0, 0), 0x1000, Protection.READ)),
+    ("mprotect mem0+0x0 size=0x1 read-write", Protect(Ref(0, 0), 1, Protection.READ_WRITE)),
+    ("truncate mem0 size=0x0", Truncate(0, 0)),
+    ("age slot4294967295", Age(0xFFFF_FFFF)),
+    ("memory-limit on", MemoryLimit(on=True)),
+    ("memory-limit off", MemoryLimit(on=False)),
+    ("ioeventfd gpa=0x9000000 size=4", IoEventFd(0x900_0000, 4)),
+    ("fail kvm_gmem_get_pfn ENOMEM", Fail(Site.KVM_GMEM_GET_PFN, Errno.ENOMEM, 1)),
+    ("fail __kvm_faultin_pfn EFAULT nth=255", Fail(Site.KVM_FAULTIN_PFN, Errno.EFAULT, 255)),
+    ("force-exit illegal-return", ForceExit(CpuExit.ILLEGAL_RETURN)),
+    ("force-abort fsc=0x3f", ForceAbort(0x3F, 0)),
+    ("force-abort fsc=0x10 hpfar-invalid fnv s1ptw lst", ForceAbort(0x10, 15)),
+    ("guest read64 0x40000010", Guest(Access.READ64, None, 0x4000_0010)),
+    ("guest cas slot0+0x10", Guest(Access.CAS, 0, 0x10)),
+    ("guest dc-zva slot2-0x8", Guest(Access.DC_ZVA, 2, U64 - 7)),
+    ("guest walk slot0+0x7fffffffffffffff", Guest(Access.WALK, 0, (1 << 63) - 1)),
+    ("guest walk slot0-0x8000000000000000", Guest(Access.WALK, 0, 1 << 63)),
+    ("run", Run(0)),
+    ("run immediate-exit", Run(1)),
+    (f"run {' '.join(RUN_FLAGS)}", Run(1023)),
+    ("skip", Skip()),
+    ("mmio-data 0x1122", MmioData(0x1122)),
+    ("userfault mem0+0x0 size=0x1000 missing", Userfault(Ref(0, 0), 0x1000, UserfaultMode.MISSING)),
+    ("dirty-log slot5", GetDirtyLog(5)),
+    ("memlock-limit off", MemlockLimit(False)),
+    ("vcpu 3", SelectVcpu(3)),
+    ("at map", At(Point.MAP)),
+    ("l1-map 0x10000 slot0+0x10", L1Map(0x1_0000, 0, 0x10, 0, False)),
+    ("l1-map 0x0 0x10 flags=read,write,execute block", L1Map(0, None, 0x10, 7, True)),
+    ("l1-table 3 slot0-0x8", L1Table(3, 0, U64 - 7)),
+    ("l1-table 1 0x10", L1Table(1, None, 0x10)),
+    ("l1-vtcr illegal", L1Vtcr(False)),
+    ("l2 read64 0x10000", GuestL2(Access.READ64, 0x1_0000)),
+]
+
+VMS: Final = [
+    ("", VmConfig()),
+    ("vm ipa-bits=36\n", VmConfig(ipa_bits=36)),
+    ("vm nisv-to-user\n", VmConfig(nisv_to_user=True)),
+    ("vm sea-to-user\n", VmConfig(sea_to_user=True)),
+    ("vm cold\n", VmConfig(cold=True)),
+    ("vm vcpu=unfinalized\n", VmConfig(vcpu=VcpuState.UNFINALIZED)),
+    (
+        (
+            "vm ipa-bits=32\nvm nisv-to-user\nvm sea-to-user\nvm page-size=16k\nvm nested\n"
+            "vm protected\nvm mte\nvm coherent\nvm cold\nvm vcpu=uninitialized\n"
+        ),
+        VmConfig(32, True, True, True, VcpuState.UNINITIALIZED, 0x4000, True, True, True, True),
+    ),
+]
