@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import MemFlag
+from emu.abi import U64, MemFlag
 from emu.case import (
     Allocate,
     CreateGmem,
@@ -29,9 +29,10 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
+    UserfaultMode,
     VmConfig,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.injection import CpuExit, Fail, ForceAbort, ForceExit
 
 
 @unique
@@ -67,7 +68,8 @@ class Region:
 
 
 # Memory whose pages come and go as the case says, one page at a time.
-_SIMPLE: Final = frozenset({MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED})
+_SIMPLE: Final = frozenset({MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED, MemKind.THP})
+_PRIVATE: Final = frozenset({MemKind.ANONYMOUS, MemKind.THP})
 
 
 @dataclass(slots=True)
@@ -81,22 +83,48 @@ class Premises:
     vm: VmConfig
     regions: dict[int, Region] = field(default_factory=dict)
     limited: bool = False
+    memlock_limited: bool = False
     unsettled: bool = False
     doorbells: set[tuple[int, int]] = field(default_factory=set)
+    failures: list[Fail] = field(default_factory=list)
+    exits: set[CpuExit] = field(default_factory=set)
     _mems: dict[int, list[Step]] = field(default_factory=dict)
     _files: dict[int, list[Step]] = field(default_factory=dict)
 
     def apply(self, step: Step, *, refused: bool) -> None:
         """Take a step into account."""
         match step:
-            case Fail() | ForceAbort() | ForceExit() | At() | Userfault() | MemlockLimit():
-                self.unsettled = True
+            case Fail() | ForceAbort() | ForceExit():
+                self._force(step)
             case MemoryLimit(on):
                 self.limited = on
+            case MemlockLimit(on):
+                self.memlock_limited = on
             case IoEventFd(gpa, size) if not refused:
                 self.doorbells.add((gpa, size))
-            case SetMemslot():
-                self._region(step, refused=refused)
+            case SetMemslot() if not refused:
+                self._region(step)
+            case CreateMem() | Unmap() | Protect() | PoisonMem() | Truncate() | Userfault():
+                self._mem_event(step, refused=refused)
+            case _:
+                self._file_event(step, refused=refused)
+
+    def _force(self, step: Fail | ForceAbort | ForceExit) -> None:
+        match step:
+            case Fail():
+                self.failures.append(step)
+            case ForceExit(exit_):
+                self.exits.add(exit_)
+            case ForceAbort():
+                self.unsettled = True
+
+    def _mem_event(
+        self,
+        step: CreateMem | Unmap | Protect | PoisonMem | Truncate | Userfault,
+        *,
+        refused: bool,
+    ) -> None:
+        match step:
             case CreateMem(index) if not refused:
                 self._mems[index] = [step]
             case Unmap() | Protect() | PoisonMem():
@@ -105,8 +133,10 @@ class Premises:
                 self._mems.get(step.mem.index, []).append(step)
             case Truncate(index) if not refused:
                 self._mems.get(index, []).append(step)
+            case Userfault(mem):
+                self._mems.get(mem.index, []).append(step)
             case _:
-                self._file_event(step, refused=refused)
+                pass
 
     def _file_event(self, step: Step, *, refused: bool) -> None:
         match step:
@@ -115,25 +145,25 @@ class Premises:
                 if not refused:
                     self._files[index] = [step]
             case ReleaseGmem(index) if not refused:
-                self._files.pop(index).append(step)
+                self._files.pop(index, []).append(step)
             case PunchHole() | Allocate() if not refused:
-                self._files[step.gmem.index].append(step)
+                self._files.get(step.gmem.index, []).append(step)
             case PoisonGmem(gmem):
                 self.unsettled |= refused and gmem.index in self._files
                 self._files.get(gmem.index, []).append(step)
             case _:
                 pass
 
-    def _region(self, step: SetMemslot, *, refused: bool) -> None:
-        if refused:
-            return
+    def _region(self, step: SetMemslot) -> None:
         if step.size == 0:
-            del self.regions[step.slot]
+            self.regions.pop(step.slot, None)
             return
         file = None
-        if step.flags & MemFlag.GUEST_MEMFD and step.gmem is not None:
-            file = self._files[step.gmem.index]
-        ref = step.mem if file is None else step.gmem
+        # To a protected VM's faults it is the VMM's own memory that counts.
+        gmem = step.flags & MemFlag.GUEST_MEMFD and not self.vm.protected
+        if gmem and step.gmem is not None:
+            file = self._files.get(step.gmem.index)
+        ref = step.gmem if gmem else step.mem
         self.regions[step.slot] = Region(
             step.gpa,
             step.size,
@@ -154,13 +184,30 @@ class Premises:
 
     def page(self, region: Region, gpa: int, *, write: bool) -> Page | None:
         """What stands in the way of an access; None: the case does not settle it."""
-        offset = gpa - region.gpa + region.offset
+        offset = gpa - region.gpa + region.offset & U64
         if region.file is not None:
             return self._file_page(region.file, offset)
         history = self._mems.get(region.mem) if region.mem is not None else None
         if history is None:
             return Page.DENIED
         return self._mem_page(history, offset, write=write)
+
+    def is_private(self, region: Region) -> bool:
+        """Whether the VMM's own memory there is nobody else's: no file, nothing shared."""
+        history = self._mems.get(region.mem) if region.mem is not None else None
+        created = history[0] if history else None
+        return isinstance(created, CreateMem) and created.kind in _PRIVATE
+
+    def may_sigbus(self, region: Region, gpa: int) -> bool:
+        """Whether a userfaultfd without a handler may watch the page, and it may be missing."""
+        offset = gpa - region.gpa + region.offset & U64
+        history = self._mems.get(region.mem, []) if region.mem is not None else []
+        return any(
+            isinstance(step, Userfault)
+            and step.mode is UserfaultMode.SIGBUS
+            and step.mem.offset <= offset < step.mem.offset + self._aligned(step.size)
+            for step in history
+        )
 
     def _file_page(self, history: list[Step], offset: int) -> Page:
         state = Page.FINE
@@ -180,8 +227,6 @@ class Premises:
         created = history[0]
         if not isinstance(created, CreateMem) or created.kind not in _SIMPLE:
             return None
-        if self.vm.mte:
-            return None  # which memory can hold tags is the host's business
         mapped = offset < self._aligned(created.size)
         protection, poisoned, end = Protection.READ_WRITE, False, created.size
         for step in history[1:]:

@@ -7,23 +7,26 @@ import pytest
 from emu import text, wire
 from emu.abi import STAMP_GPA, STAMP_SIZE, Errno, ExitReason
 from emu.access import Access
-from emu.case import Case, Guest
+from emu.case import Case, Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
-from fuzz.expect import (
+from fuzz.effects import (
     BAD_ADDRESS,
     FAULT,
     MMIO,
     NISV,
     NO_MEMORY,
     NO_SYNDROME,
+    NOT_ANONYMOUS,
     POISON,
     SIGBUS,
     Effects,
+    Exit,
     effects,
-    questions,
 )
+from fuzz.effects_nested import L1Tables, l2_effects, vncr_effects
+from fuzz.expect import questions
 from fuzz.mutate import Mutator
 from fuzz.premises import Premises
 
@@ -45,6 +48,8 @@ EXCEPTION: Final = Effects(exception=True)
 def leaves(*exits: object, served: bool = False, exception: bool = False) -> Effects:
     return Effects(served, exception, frozenset(exits))  # type: ignore[arg-type]  # by the rows
 
+
+PROTECTED: Final = "vm protected\n"
 
 ROWS: Final = [
     # What is there is served.
@@ -90,6 +95,46 @@ ROWS: Final = [
     (GMEM + "poison gmem0+0x1000\n", "read64 slot0+0xffc", leaves(POISON)),
     (GMEM, "read64 slot0+0x1ffc", leaves(MMIO)),
     (ANON + "memslot 0 delete\n", "read64 0x40000000", leaves(MMIO)),
+    # The VMM watches its memory: a handler serves, none does not.
+    (ANON + "userfault mem0+0x0 size=0x1000 missing\n", "read64 slot0+0x0", DONE),
+    (
+        ANON + "userfault mem0+0x0 size=0x1000 sigbus\n",
+        "read64 slot0+0x0",
+        leaves(BAD_ADDRESS, served=True),
+    ),
+    (ANON + "userfault mem0+0x0 size=0x1000 sigbus\n", "read64 slot0+0x1000", DONE),
+    # Memory that cannot hold tags is refused, but not where it must be.
+    ("vm mte\n" + ANON, "read64 slot0+0x0", DONE),
+    ("vm mte\n" + FILE, "read64 slot0+0x0", leaves(BAD_ADDRESS, served=True)),
+    # An injected error strikes, or is tried again, or is what a cure makes of it.
+    (
+        GMEM + "fail kvm_gmem_get_pfn EIO\n",
+        "read64 slot0+0x0",
+        leaves(Exit(-1, Errno.EIO, None), FAULT, served=True),
+    ),
+    (
+        ANON + "fail __kvm_faultin_pfn EHWPOISON\n",
+        "read64 slot0+0x0",
+        leaves(Exit(-1, Errno.EHWPOISON, None), BAD_ADDRESS, SIGBUS, served=True),
+    ),
+    (
+        ANON + "fail kvm_pgtable_stage2_map ENOEXEC\n",
+        "read64 slot0+0x0",
+        leaves(Exit(-1, Errno.ENOEXEC, None), BAD_ADDRESS, served=True, exception=True),
+    ),
+    (ANON + "fail kvm_gmem_bind EIO\n", "read64 slot0+0x0", DONE),
+    # A protected VM's pages are pinned for writing, and are the guest's own from then on.
+    (PROTECTED + ANON, "read64 slot0+0x0", DONE),
+    (
+        PROTECTED + ANON + "mprotect mem0+0x0 size=0x1000 read\n",
+        "read64 slot0+0x0",
+        leaves(BAD_ADDRESS, served=True),
+    ),
+    (PROTECTED + ANON + "poison mem0+0x0\n", "read64 slot0+0x0", leaves(SIGBUS, served=True)),
+    (PROTECTED + FILE, "read64 slot0+0x0", leaves(NOT_ANONYMOUS, BAD_ADDRESS, served=True)),
+    (PROTECTED + ANON + "memlock-limit on\n", "read64 slot0+0x0", leaves(NO_MEMORY, served=True)),
+    (ANON + "memlock-limit on\n", "read64 slot0+0x0", DONE),
+    (PROTECTED, "read-pair 0x9000000", EXCEPTION),
 ]
 
 
@@ -106,16 +151,79 @@ def test_what_may_come_of_an_access(setup: str, access: str, expected: Effects) 
     step = text.load(f"guest {access}\n").steps[0]
     assert isinstance(step, Guest)
     address = step.address if step.slot is None else 0x4000_0000 + step.address
-    assert effects(premises(case), step.access, address) == expected
+    assert effects([premises(case)], step.access, address) == expected
+
+
+NESTED: Final = [
+    # VNCR: the file's fault is told, and what the VMM's own memory cannot give is L1's exception.
+    (GMEM, "guest vncr-read slot0+0x110", DONE),
+    (GMEM + "release gmem0\n", "guest vncr-read slot0+0x110", leaves(FAULT)),
+    (GMEM + "poison gmem0+0x0\n", "guest vncr-write slot0+0x110", leaves(POISON)),
+    (GMEM + "memory-limit on\n", "guest vncr-read slot0+0x110",
+     leaves(NO_MEMORY, FAULT, served=True)),
+    (ANON + "munmap mem0+0x0 size=0x1000\n", "guest vncr-read slot0+0x110", EXCEPTION),
+    (ANON + "poison mem0+0x0\n", "guest vncr-read slot0+0x110", EXCEPTION),
+    ("", "guest vncr-read 0x9000000", EXCEPTION),
+    (READONLY, "guest vncr-read slot0+0x110", DONE),
+    (READONLY, "guest vncr-write slot0+0x110", EXCEPTION),
+    # L2: what L1 does not map or permit is L1's exception.
+    (GMEM, "l2 read64 0x5000", EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5008", DONE),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 write64 0x5008", EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read,execute\n", "l2 fetch 0x5008", DONE),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5ffc", EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nrelease gmem0\n", "l2 read64 0x5008",
+     leaves(FAULT)),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nrelease gmem0\n", "l2 write64 0x5008",
+     leaves(FAULT, exception=True)),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-map 0x5000 slot0+0x0 flags=write\n",
+     "l2 read64 0x5008", EXCEPTION),
+    ("l1-map 0x5000 0x9000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
+    (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\n", "l2 read64 0x1008", DONE),
+    (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\nl1-map 0x5000 slot0+0x0 flags=read\n",
+     "l2 read64 0x1008", EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-table 3 0x9000000\n", "l2 read64 0x5008",
+     EXCEPTION),
+    (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\nl1-table 3 0x9000000\n",
+     "l2 read64 0x1008", DONE),
+    (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\nl1-table 2 0x9000000\n",
+     "l2 prefetch 0x1008", EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-vtcr illegal\n", "l2 read64 0x5008",
+     EXCEPTION),
+    (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-vtcr illegal\nl1-vtcr legal\n",
+     "l2 read64 0x5008", DONE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("setup", "access", "expected"), NESTED)
+def test_what_may_come_of_a_hypervisors_access(setup: str, access: str, expected: Effects) -> None:
+    case = text.load(f"vm nested\n{setup}{access}\n")
+    bases = {0: 0x4000_0000}
+    tables = L1Tables()
+    for each in case.steps:
+        if isinstance(each, L1Map | L1Table):
+            tables.apply(each, effective_address(each, bases))
+        elif isinstance(each, L1Vtcr):
+            tables.apply(each, 0)
+    step = case.steps[-1]
+    worlds = [premises(case)]
+    if isinstance(step, GuestL2):
+        assert l2_effects(worlds, tables, step.access, step.address) == expected
+    else:
+        assert isinstance(step, Guest)
+        assert vncr_effects(worlds, step.access, effective_address(step, bases)) == expected
 
 
 NO_OPINION: Final = [
-    GMEM + "fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n",
     GMEM + "force-abort fsc=0x10\nguest read64 slot0+0x0\nrun\n",
-    GMEM + "at map\nrelease gmem0\nguest read64 slot0+0x0\nrun\n",
-    "vm nested\n" + GMEM + "guest vncr-read slot0+0x0\nrun\n",
-    "vm protected\n" + ANON + "guest read64 slot0+0x0\nrun\n",
-    "run vm-dead\nrun\n",
+    "vm cold\n" + GMEM + "memory-limit on\nguest read64 slot0+0x0\nrun\n",
+    GMEM + "at map\nrelease gmem0\n" * 4 + "guest read64 slot0+0x0\nrun\n",
+    GMEM + "vcpu 1\nat map\nrun\nvcpu 0\nguest read64 slot0+0x0\nrun\n",
+    GMEM.replace("gmem0 size=0x2000 flags=mmap,init-shared", "mem0 size=0x2000 device")
+    .replace("gmem0", "mem0")
+    .replace(" flags=guest-memfd", "")
+    + "guest read64 slot0+0x0\nrun\n",
+    "vm nested\nl2 walk 0x0\nrun\n",
 ]
 
 
@@ -147,6 +255,37 @@ TOLD: Final = [
     ("guest fetch 0x9000000\nrun\n", {"exceptions": ()}),
     (GMEM + "guest read64 slot0+0x0\nrun\n", {"exceptions": ((2, 0x96000010),)}),
     ("run bad-argument\n", {"errno": int(Errno.EIO)}),
+    ("run suspend\n", {"exit_reason": int(ExitReason.INTR)}),
+    ("run dirty-ring-full\n", {"ret": -1, "errno": int(Errno.EINTR)}),
+    ("run vm-dead\nrun\n", {"errno": int(Errno.EINTR)}),
+    ("vm vcpu=unfinalized\nrun\n", {"errno": int(Errno.ENOEXEC)}),
+    ("fail kvm_arch_vcpu_run_pid_change EIO\nrun signal\n", {"errno": int(Errno.ENOMEM)}),
+    # A race: before or after, and nothing else.
+    (
+        GMEM + "at map\nrelease gmem0\nguest read64 slot0+0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.EHWPOISON), "access": 4},
+    ),
+    (
+        GMEM + "at lookup\nmemslot 0 delete\nguest read64 slot0+0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.EFAULT), "access": 4},
+    ),
+    (
+        GMEM + "at pin\npunch gmem0+0x0 size=0x1000\nguest read64 slot0+0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.EFAULT), "access": 4},
+    ),
+    (
+        GMEM + "fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.ENOMEM), "access": 3},
+    ),
+    (
+        "vm nested\n" + GMEM + "release gmem0\nguest vncr-read slot0+0x0\nrun\n",
+        {"ret": 0, "errno": 0},
+    ),
+    ("vm nested\nl2 read64 0x5000\nrun\n", {"exceptions": ()}),
+    (
+        "vm protected\n" + ANON + "guest read64 slot0+0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.EFAULT), "access": 2},
+    ),
     ("guest read64 0x9000000\nrun\nrun immediate-exit\n", {"errno": int(Errno.EINVAL)}),
 ]
 
@@ -182,6 +321,10 @@ def test_the_model_of_a_correct_kernel_does_what_is_expected() -> None:
 
 
 def test_every_access_has_an_opinion_in_an_ordinary_slot() -> None:
-    case = premises(text.load(GMEM))
-    silent = {each for each in Access if effects(case, each, 0x4000_0000) is None}
-    assert silent == {Access.VNCR_READ, Access.VNCR_WRITE}
+    worlds = [premises(text.load(GMEM))]
+    vncr = {Access.VNCR_READ, Access.VNCR_WRITE}
+    assert all(effects(worlds, each, 0x4000_0000) == DONE for each in set(Access) - vncr - _AT)
+    assert all(vncr_effects(worlds, each, 0x4000_0000) == DONE for each in vncr)
+
+
+_AT: Final = {Access.AT_WALK}  # which may fail, and tells that in a register
