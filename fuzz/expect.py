@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias, get_args
 
-from emu.abi import DOORBELL, ExitReason
+from emu.abi import DOORBELL, ExitReason, errno_name
 from emu.access import ACCESS_FACTS, Access, Direction
 from emu.case import (
     Case,
@@ -31,6 +31,7 @@ from emu.case import (
 )
 from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.outcome import IDLE, Outcomes, RunOutcome
+from fuzz.answers import answers
 from fuzz.effects import Effects, Exit, effects
 from fuzz.effects_nested import L1Tables, l2_effects, vncr_effects
 from fuzz.endings import BEFORE_ALL, may_end, must_end
@@ -45,9 +46,9 @@ _NOT_MOVED: Final = get_args(_Unmoved)
 
 
 class Question(NamedTuple):
-    """A KVM_RUN, by its place in the outcomes, that shows what was not expected."""
+    """A step of the case, from 0, of which the outcome shows what was not expected."""
 
-    run: int
+    step: int
     reason: str
 
 
@@ -77,7 +78,9 @@ class _Vcpu:
 
 
 def questions(case: Case, outcomes: Outcomes) -> tuple[Question, ...]:
-    """Every KVM_RUN that shows what was not expected, up to where nothing can be expected."""
+    """The first step that shows what was not expected, if there is one before nothing can be
+    expected any more: what was not expected once says nothing of what comes after.
+    """
     return _Follower(case, outcomes).questions()
 
 
@@ -96,8 +99,7 @@ class _Follower:
         self._dead = False
 
     def questions(self) -> tuple[Question, ...]:
-        found: list[Question] = []
-        refused = {refusal.step for refusal in self._outcomes.refusals}
+        refused = {refusal.step: refusal.errno for refusal in self._outcomes.refusals}
         number = 0
         for index, step in enumerate(self._case.steps):
             if isinstance(step, Run):
@@ -105,21 +107,29 @@ class _Follower:
                     break  # another vCPU's, in the midst of this one's
                 self._waits = False
                 reason = self._surprise(self._outcomes.runs[number], step.flags)
-                if reason:
-                    found.append(Question(number, reason))
-                    break  # what was not expected once says nothing of what comes after
                 number += 1
             else:
-                self._apply(index, step, refused=index in refused)
+                errno = refused.get(index, 0)
+                reason = "" if self._waits or self._dead else self._answered(step, errno)
+                self._apply(index, step, refused=errno != 0)
+            if reason:
+                return (Question(index, reason),)
             if self._possible.unsettled:
                 break
-        return tuple(found)
+        return ()
 
     @property
     def _vcpu(self) -> _Vcpu:
         return self._vcpus[self._selected]
 
     # STEPS
+
+    def _answered(self, step: Step, errno: int) -> str:
+        allowed = answers(self._possible.premises, step)
+        if allowed is None or errno in allowed:
+            return ""
+        expected = " or ".join(sorted(errno_name(each) if each else "done" for each in allowed))
+        return f"{errno_name(errno) if errno else 'done'}: expected {expected}"
 
     def _apply(self, index: int, step: Step, *, refused: bool) -> None:
         if isinstance(step, SetMemslot):

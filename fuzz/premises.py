@@ -23,6 +23,7 @@ from emu.case import (
     Protect,
     Protection,
     PunchHole,
+    Ref,
     ReleaseGmem,
     SetMemslot,
     Step,
@@ -191,6 +192,27 @@ class Premises:
         if history is None:
             return Page.DENIED
         return self._mem_page(history, offset, write=write)
+
+    def file(self, index: int) -> CreateGmem | None:
+        """How the guest_memfd of that number was made; None if there is none."""
+        created = self._files.get(index, [None])[0]
+        return created if isinstance(created, CreateGmem) else None
+
+    def is_bound(self, gmem: Ref, size: int) -> bool:
+        """Whether a slot has some of that range of a guest_memfd."""
+        file = self._files.get(gmem.index)
+        return any(
+            region.file is file
+            and region.offset < gmem.offset + size
+            and gmem.offset < region.offset + region.size
+            for region in self.regions.values()
+            if region.file is not None
+        )
+
+    def kinds(self, mem: Ref | None) -> frozenset[MemKind]:
+        """What sort of memory that is; nothing if there is none."""
+        history = self._mems.get(mem.index, []) if mem is not None else []
+        return frozenset(step.kind for step in history if isinstance(step, CreateMem))
 
     def is_private(self, region: Region) -> bool:
         """Whether the VMM's own memory there is nobody else's: no file, nothing shared."""

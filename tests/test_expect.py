@@ -297,7 +297,7 @@ def test_another_outcome_is_a_question(content: str, change: dict[str, object]) 
     assert questions(case, outcomes) == ()
     last = msgspec.structs.replace(outcomes.runs[-1], **change)
     changed = msgspec.structs.replace(outcomes, runs=(*outcomes.runs[:-1], last))
-    assert [each.run for each in questions(case, changed)] == [len(outcomes.runs) - 1]
+    assert [each.step for each in questions(case, changed)] == [last.step]
 
 
 def test_a_record_where_the_reason_is_undefined_is_a_question() -> None:

@@ -1,0 +1,121 @@
+from typing import Final
+
+import msgspec
+import pytest
+
+from emu import text
+from emu.abi import Errno
+from emu.kernels import KERNELS
+from emu.model import Model
+from fuzz.answers import answers
+from fuzz.expect import Question, questions
+from fuzz.premises import Premises
+
+GMEM: Final = """\
+create gmem0 size=0x2000 flags=mmap,init-shared
+memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd
+"""
+ANON: Final = """\
+create mem0 size=0x2000 anon
+memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0
+"""
+PROTECTED: Final = "vm protected\n"
+
+ANSWERS: Final = [
+    # guest_memfd.
+    ("", "create gmem0 size=0x2000 flags=mmap", {0}),
+    ("", "create gmem0 size=0x2001", {Errno.EINVAL}),
+    ("", "create gmem0 size=0x0", {Errno.EINVAL}),
+    ("", "create gmem0 size=0x8000000000000000", {Errno.EINVAL}),
+    ("", "create gmem0 size=0x1000 flags=0x4", {Errno.EINVAL}),
+    ("vm page-size=16k\n", "create gmem0 size=0x1000", {Errno.EINVAL}),
+    ("memory-limit on\n", "create gmem0 size=0x1000", {0, Errno.ENOMEM}),
+    ("", "release gmem0", {Errno.EBADF}),
+    (GMEM, "release gmem0", {0}),
+    (GMEM, "punch gmem1+0x0 size=0x1000", {Errno.EBADF}),
+    (GMEM, "punch gmem0+0x10000 size=0x1000", {0}),
+    (GMEM, "punch gmem0+0x800 size=0x1000", {Errno.EINVAL}),
+    (GMEM, "punch gmem0+0x0 size=0x0", {Errno.EINVAL}),
+    (GMEM, "punch gmem0+0x8000000000000000 size=0x1000", {Errno.EINVAL}),
+    (GMEM, "punch gmem0+0x1000 size=0x7ffffffffffff000", {27, Errno.EINVAL}),
+    (GMEM, "allocate gmem0+0x1000 size=0x1000", {0}),
+    (GMEM, "allocate gmem0+0x1000 size=0x2000", {Errno.EINVAL}),
+    # A region: what is wrong in itself.
+    (ANON, "memslot 1 gpa=0x50000000 size=0x800 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x50000800 size=0x1000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0x8", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0x0 flags=0x8", {Errno.EINVAL}),
+    (ANON, "memslot 32767 gpa=0x50000000 size=0x1000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 32766 gpa=0x50000000 size=0x1000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 65536 gpa=0x50000000 size=0x1000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0xfffffffffffff000 size=0x2000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x100000000 size=0x80000000000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0xfffffffffffff000", {0, Errno.EINVAL}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x0 flags=guest-memfd v1", {Errno.EINVAL}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x0 flags=readonly,guest-memfd",
+     {Errno.EINVAL}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x8 flags=guest-memfd", {Errno.EINVAL}),
+    # What does not go with what is there.
+    ("", "memslot 0 delete", {Errno.EINVAL}),
+    (ANON, "memslot 0 delete", {0}),
+    (ANON, "memslot 1 gpa=0x40001000 size=0x2000 mem0+0x0", {Errno.EEXIST}),
+    (ANON, "memslot 1 gpa=0xf0000000 size=0x1000 mem0+0x0", {Errno.EINVAL, Errno.EEXIST}),
+    (ANON, "memslot 1 gpa=0xf0000800 size=0x1000 mem0+0x0", {Errno.EINVAL, Errno.EEXIST}),
+    (ANON, "memslot 1 gpa=0x40002000 size=0x2000 mem0+0x0", {0}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0", {0}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0 flags=log-dirty", {0}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0 flags=readonly", {Errno.EINVAL}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x1000 mem0+0x0", {Errno.EINVAL}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x2000 mem0+0x1000", {Errno.EINVAL}),
+    (ANON, "memslot 0 gpa=0x40001000 size=0x2000 mem0+0x0", {0}),
+    (ANON, "memslot 0 gpa=0xeffff000 size=0x2000 mem0+0x0", {Errno.EINVAL, Errno.EEXIST}),
+    (GMEM, "memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd", {Errno.EINVAL}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem1+0x0 flags=guest-memfd", {Errno.EBADF}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 flags=guest-memfd", {Errno.EBADF}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x2000 flags=guest-memfd", {Errno.EINVAL}),
+    (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
+     {Errno.EEXIST, Errno.EINVAL}),
+    (GMEM + "memslot 0 delete\nfail kvm_gmem_bind EIO\n",
+     "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd", {0, Errno.EIO}),
+    ("create gmem0 size=0x1000\n", "memslot 0 gpa=0x0 size=0x1000 gmem0+0x0 flags=guest-memfd",
+     {Errno.EINVAL}),
+    ("vm mte\ncreate gmem0 size=0x1000 flags=mmap\n",
+     "memslot 0 gpa=0x0 size=0x1000 gmem0+0x0 flags=guest-memfd", {Errno.EINVAL}),
+    ("vm ipa-bits=32\n" + ANON, "memslot 1 gpa=0xfffff000 size=0x2000 mem0+0x0", {Errno.EFAULT}),
+    ("vm mte\ncreate mem0 size=0x1000 file\n", "memslot 0 gpa=0x0 size=0x1000 mem0+0x0",
+     {0, Errno.EINVAL}),
+    (PROTECTED + ANON, "memslot 0 delete", {0, Errno.EPERM}),
+    (PROTECTED + ANON, "memslot 0 gpa=0x50000000 size=0x2000 mem0+0x0", {0, Errno.EPERM}),
+    (PROTECTED + ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0x0 flags=readonly",
+     {Errno.EPERM}),
+    # The rest.
+    (ANON, "dirty-log slot0", {Errno.ENOENT}),
+    (ANON.replace("mem0+0x0", "mem0+0x0 flags=log-dirty"), "dirty-log slot0", {0}),
+    (ANON, "dirty-log slot65536", {Errno.EINVAL}),
+    ("", "ioeventfd gpa=0x0 size=4", {0}),
+    ("ioeventfd gpa=0x0 size=4\n", "ioeventfd gpa=0x0 size=4", {Errno.EEXIST}),
+    ("", "ioeventfd gpa=0xffffffffffffffff size=4", {Errno.EINVAL}),
+    (ANON, "munmap mem0+0x0 size=0x1000", None),
+]  # fmt: skip
+
+
+def premises_of(setup: str) -> Premises:
+    case = text.load(setup)
+    made = Premises(case.vm)
+    for step in case.steps:
+        made.apply(step, refused=False)
+    return made
+
+
+@pytest.mark.parametrize(("setup", "line", "expected"), ANSWERS)
+def test_what_kvm_may_answer_to_the_vmm(setup: str, line: str, expected: set[int] | None) -> None:
+    (step,) = text.load(f"{line}\n").steps
+    assert answers([premises_of(setup)], step) == expected
+
+
+def test_another_answer_is_a_question() -> None:
+    case = text.load("create gmem0 size=0x1001\nrun\n")
+    outcomes = Model().run(case, KERNELS["clean"])
+    assert questions(case, outcomes) == ()
+    (question,) = questions(case, msgspec.structs.replace(outcomes, refusals=()))
+    assert question == Question(0, "done: expected EINVAL")
