@@ -139,8 +139,10 @@ def _l2_page(
     if leaf is None:
         return EXCEPTION
     needed = _NEEDED[ACCESS_FACTS[access].direction]
-    if ACCESS_FACTS[access].direction is Direction.MAINTENANCE and leaf.prot & needed:
-        needed &= leaf.prot  # either will do
+    if ACCESS_FACTS[access].direction is Direction.MAINTENANCE:
+        if leaf.prot & needed == L1Bit.WRITE:
+            return None  # the CPU's fault, which KVM takes for a write that L1 permits
+        needed &= _READ
     found = page_effects(worlds, access, leaf.output + ipa - leaf.ipa)
     if found is None or leaf.prot & needed == needed:
         return found

@@ -224,6 +224,7 @@ NO_OPINION: Final = [
     .replace(" flags=guest-memfd", "")
     + "guest read64 slot0+0x0\nrun\n",
     "vm nested\nl2 walk 0x0\nrun\n",
+    "vm nested\nl1-map 0x0 0x5000 flags=write\nl2 dc-cvac 0x0\nrun\n",
 ]
 
 
