@@ -23,7 +23,8 @@ ZERO_PFN: Final = 0x10
 # The root of stage 2: up to sixteen concatenated tables of 16 KiB, which are aligned to their sum.
 ROOT_PFN: Final = 0x40
 ROOT_PAGES: Final = 64
-SHADOW_PFN: Final = ROOT_PFN + ROOT_PAGES  # of the stage 2 that a nested guest runs under
+# Behind each root are the tables that lead to the harness (emu.harness_map).
+SHADOW_PFN: Final = ROOT_PFN + 2 * ROOT_PAGES  # of the stage 2 that a nested guest runs under
 
 # What the guest finds at HARNESS_BASE: its code and stage-1 tables. The other half of the window
 # has the doorbell and no memory. Aligned to its size, because stage 2 maps it as one block.

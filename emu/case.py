@@ -57,6 +57,8 @@ class VmConfig:
 class MemKind(Enum):
     """What backs a range of the VMM's own memory."""
 
+    __hash__ = object.__hash__  # as in Access
+
     ANONYMOUS = "anon"
     FILE = "file"
     SHARED = "shared"  # anonymous and shared: shmem

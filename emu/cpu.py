@@ -34,7 +34,13 @@ from emu.syndrome import (
 
 __all__ = ["Cpu", "Exit"]
 
+# Plain names, for the hot path: see emu.abi.
 _ABORT: Final = Exit.ABORT
+_FETCH: Final = Access.FETCH
+_WALK: Final = Access.WALK
+_WALK_AF: Final = Access.WALK_AF
+_WRITE_EXCLUSIVE: Final = Access.WRITE_EXCLUSIVE
+
 _EL2: Final = 2
 SHADOW_IPA_BITS: Final = IPA_BITS[-1]  # a shadow is as large as the host allows
 _DESCRIPTOR_SIZE: Final = 8
@@ -149,7 +155,9 @@ class Cpu:
 
     def reset(self, ipa_bits: int, warm: bool, page_size: int = PAGE_SIZE) -> None:
         """A new VM on a host with these pages; ``warm``: its harness is mapped."""
-        self.stage2 = self.canonical
+        if self.stage2 is self.shadow:
+            self.stage2 = self.canonical
+            self.stage2.stale = True  # as in switch()
         self.arena.reset(page_size)
         if self.stage2.exposed:
             self._harness.write(self.arena)
@@ -169,8 +177,10 @@ class Cpu:
         self.stage2 = self.canonical
         self._engines.append(self._engine)
         self._engine.flush_tlb()
-        self._base = self._canonical_base = self._bases[ipa_bits, page_size]
-        self._engine.restore(self._base.pointer)
+        self._canonical_base = base = self._bases[ipa_bits, page_size]
+        if self._base is not base:
+            self._base = base
+            self._engine.restore(base.pointer)
         self.esr = self.far = self.hpfar = 0
         self.load_idle()
 
@@ -225,13 +235,13 @@ class Cpu:
             plan = self._nothing if plan.program.bell == NOWHERE else self._idle
         walk = plan.access in WALKS
         self._operands[1] = _walked(address) if walk else address
-        if plan.access is Access.WALK_AF:
+        if plan.access is _WALK_AF:
             self._operands[1] = address & -_DESCRIPTOR_SIZE
         self._place(plan)
         if walk:
             self._registers.words[self._layout.ttbr1] = address & PAGE_MASK
             self._engine.flush_tlb()  # this VA may be in it, from another walk's table
-        elif plan.access is Access.FETCH:
+        elif plan.access is _FETCH:
             self._target = address
             if address - HARNESS_BASE in range(CODE_SIZE):
                 # Only in the harness's own code can a guest run on: it may branch to its branch.
@@ -295,11 +305,11 @@ class Cpu:
     def _exception(self, esr: int) -> Exit:
         """An exception to EL1, which is how a successful fetch or walk ends: of zeros."""
         plan = self._plan
-        if plan.access is Access.FETCH:
+        if plan.access is _FETCH:
             done = esr >> EC_SHIFT == EC_UNKNOWN and self.pc == self._target
         else:
             done = (
-                plan.access is Access.WALK
+                plan.access is _WALK
                 and esr >> EC_SHIFT == EC_DABT_CUR
                 and esr & FSC == FSC_INVALID_ENTRY
             )
@@ -315,9 +325,9 @@ class Cpu:
             self.esr = self.esr & ~FSC | self.stage2.fault_status(self.hpfar << 8)
         if self.esr >> EC_SHIFT == EC_DABT_LOW and self.pc != plan.program.bell:
             self.esr = self.esr & ~plan.clear | plan.add
-            if plan.access is Access.WALK_AF:
+            if plan.access is _WALK_AF:
                 self.far = _walked(self.far)
-        if plan.access is Access.WRITE_EXCLUSIVE:
+        if plan.access is _WRITE_EXCLUSIVE:
             # Corrected: the return from an exception opens the exclusive monitor.
             self._registers.words[self._layout.exclusive] = U64
 

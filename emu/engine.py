@@ -159,15 +159,10 @@ class Engine:
         _check("uc_mem_map_ptr", status)
 
     def _starter(self, count: int) -> Callable[[], int]:
-        until, timeout = ctypes.c_uint64(0), ctypes.c_uint64(0)
-        return partial(
-            _LIBRARY.uc_emu_start,
-            self._handle,
-            self.entry,
-            until,
-            timeout,
-            ctypes.c_size_t(count),
-        )
+        # None is passed as a 64-bit 0, with nothing to be converted at each call.
+        until = timeout = None
+        limit = ctypes.c_size_t(count) if count else None
+        return partial(_LIBRARY.uc_emu_start, self._handle, self.entry, until, timeout, limit)
 
     def _control(self, control: int, value: int) -> None:
         code = control | 1 << 26 | unicorn_const.UC_CTL_IO_WRITE << 30

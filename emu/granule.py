@@ -4,6 +4,7 @@ A stage 2 has the host's granule. Its start level and the number of concatenated
 from the IPA size: at least two levels, and no more than up to 16 root tables make necessary.
 """
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from emu.abi import PAGE_SIZE
@@ -31,6 +32,7 @@ class Granule(NamedTuple):
         return self.page_shift + self.index_bits
 
 
+@cache
 def granule(ipa_bits: int, page_size: int = PAGE_SIZE) -> Granule:
     """The geometry of a space of this size on a host with these pages."""
     page_shift = page_size.bit_length() - 1

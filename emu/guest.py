@@ -9,7 +9,9 @@ guest stores to the idle doorbell, an MMIO write that the kernel serves like any
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import Access, touched
@@ -82,7 +84,7 @@ class Special(Enum):
     VNCR = "vncr"  # the CPU's, at L1's VNCR page
 
 
-class Pending(NamedTuple):
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """An access of the program: the step that asked for it, and its effective address."""
 
     step: int

@@ -9,7 +9,8 @@ What is not in exactly one place is an EmulatorError.
 
 import itertools
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from emu.access import Access
 from emu.engine import EXCEPTION, NZCV, SP, Context, EmulatorError, Engine, Q, SystemRegister, X
@@ -31,7 +32,8 @@ _NEAR: Final = 8  # words: what belongs together is not further apart
 _MISALIGNED: Final = 0x9600_0021  # an alignment fault at EL1
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Layout:
     """Indices into a state's words, except where it says halves: 32 bits each.
 
     ``general``: x0 to x30 and sp. ``vectors``: all 32, with what SVE adds. ``flags``: NZCV.

@@ -1,6 +1,7 @@
 """How each access is loaded into the CPU, and how its exits are read."""
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from emu.access import Access
 from emu.asm import SNIPPETS
@@ -21,7 +22,8 @@ VECTORS: Final = frozenset(
 _SOILING: Final = VECTORS | WALKS | {Access.READ_EXCLUSIVE, Access.WRITE_EXCLUSIVE, Access.FETCH}
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """One access, with its program.
 
     ``plain``: x1 is all that its address decides. ``soils``: the CPU's whole state must be restored

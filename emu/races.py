@@ -47,8 +47,7 @@ class Races:
 
     def reach(self, point: Point) -> None:
         """A vCPU is at ``point``: what waits for that takes place now, in order."""
-        due = self._due(point)
-        if not due:
+        if not self._deferred or not (due := self._due(point)):
             return
         self._deferred = [each for each in self._deferred if each not in due]
         reading = point is not _ENTRY
@@ -69,6 +68,8 @@ class Races:
 
     def late(self, vcpu: int | None) -> list[Deferred]:
         """The KVM_RUNs that never were at their point, of this vCPU or of all; kept no longer."""
+        if not self._deferred:
+            return []
         late = [
             each
             for each in self._deferred

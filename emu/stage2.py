@@ -8,8 +8,9 @@ takes the same number of table pages as there. A leaf is a page or, with 4 KiB p
 from collections.abc import Iterable
 from typing import Final
 
+from emu import harness_map
 from emu.abi import HARNESS_BASE, PAGE_SHIFT, PAGE_SIZE
-from emu.arena import CODE_SIZE, HARNESS_PFN, POOL_PFN, ROOT_PFN, Arena
+from emu.arena import POOL_PFN, ROOT_PAGES, ROOT_PFN, Arena
 from emu.case import IPA_BITS
 from emu.descriptor import (
     ACCESS_FLAG,
@@ -26,14 +27,9 @@ from emu.descriptor import (
     takes_away,
 )
 from emu.granule import granule, vtcr
+from emu.harness_map import WORDS_SHIFT, HarnessMap, Table
 
 __all__ = ["ROOT_ADDRESS", "Leaf", "Prot", "Stage2", "vtcr"]
-
-_WORDS_SHIFT: Final = PAGE_SHIFT - 3  # from a page frame to its first u64
-
-_HARNESS_ADDRESS: Final = HARNESS_PFN << PAGE_SHIFT
-_HARNESS_PROT: Final = Prot.R | Prot.X
-_HARNESS_BLOCK: Final = block(_HARNESS_ADDRESS, _HARNESS_PROT)
 
 ROOT_ADDRESS: Final = ROOT_PFN << PAGE_SHIFT  # VTTBR_EL2
 
@@ -43,17 +39,6 @@ _FSC_PERMISSION: Final = 0x0C
 
 # Plain names, for the hot path.
 _WRITE: Final = Prot.W
-
-
-class _Table:
-    """A table below the root: its page, its first word's index, and how many entries it has."""
-
-    __slots__ = ("pfn", "used", "word")
-
-    def __init__(self, pfn: int) -> None:
-        self.pfn = pfn
-        self.word = pfn << _WORDS_SHIFT
-        self.used = 0
 
 
 class Stage2:
@@ -69,6 +54,7 @@ class Stage2:
     __slots__ = (
         "_arena",
         "_blocks",
+        "_harness",
         "_index",
         "_index_bits",
         "_leaves",
@@ -78,6 +64,7 @@ class Stage2:
         "_pages",
         "_root",
         "_shape",
+        "_warm",
         "_words",
         "block_shift",
         "exposed",
@@ -88,13 +75,15 @@ class Stage2:
 
     def __init__(self, arena: Arena, root: int = ROOT_PFN) -> None:
         self._arena = arena
-        self._root = root << _WORDS_SHIFT
+        self._root = root << WORDS_SHIFT
         self.root = root << PAGE_SHIFT
         self._words = arena.words
         self._leaves: dict[int, int] = {}  # IPA page -> descriptor
         self._blocks: dict[int, int] = {}  # IPA block -> descriptor
-        self._level3: dict[int, _Table] = {}  # IPA block -> table of pages
-        self._level2: dict[int, _Table] = {}  # what a table of blocks spans -> it, if not the root
+        self._level3: dict[int, Table] = {}  # IPA block -> table of pages
+        self._level2: dict[int, Table] = {}  # what a table of blocks spans -> it, if not the root
+        self._warm = False
+        self._harness: dict[tuple[int, int], HarnessMap] = {}  # by page size and levels
         self._cut(IPA_BITS[-1], PAGE_SIZE)
         self.stale = True
         self.exposed = False
@@ -105,20 +94,27 @@ class Stage2:
         self._page_shift, self._index_bits, self.levels, self._pages = shape
         self._index = (1 << self._index_bits) - 1
         self.block_shift = shape.block_shift
+        if (page_size, self.levels) not in self._harness:
+            self._make_harness()
 
     def reset(self, ipa_bits: int, warm: bool, page_size: int = PAGE_SIZE) -> None:
         """An empty IPA space; ``warm``: with the harness mapped.
 
-        The arena must have been reset before: the tables' pages are free again already.
+        The arena must have been reset before: the tables' pages are free again already. It is stale
+        unless the harness, in the same place, is all that can be cached.
         """
+        used = self._leaves or self._blocks or self.exposed
+        if warm and self._warm and not used and (ipa_bits, page_size) == self._shape:
+            return
+        self.stale = True
         self._clear_root()
         self._leaves.clear()
         self._level3.clear()
         self._level2.clear()
         if (ipa_bits, page_size) != self._shape:
             self._cut(ipa_bits, page_size)
-        self.stale = True
         self.exposed = False
+        self._warm = warm
         if warm:
             self._map_harness()
 
@@ -293,7 +289,7 @@ class Stage2:
         if not 0 <= ipa >> self._page_shift < self._pages:
             raise ValueError(f"{ipa:#x} is outside the IPA space")
 
-    def _add_level3(self, page: int) -> tuple[_Table, int]:
+    def _add_level3(self, page: int) -> tuple[Table, int]:
         """The missing table for ``page``, linked; and how many tables that took."""
         if not 0 <= page < self._pages:
             self._check(page << self._page_shift)
@@ -305,7 +301,7 @@ class Stage2:
             entry = self._entry(key)
         else:
             entry, added = self._free_level2_entry(key)
-        self._level3[key] = table = _Table(self._arena.allocate())
+        self._level3[key] = table = Table(self._arena.allocate())
         self._words[entry] = table.pfn << PAGE_SHIFT | TABLE
         return table, added + 1
 
@@ -323,7 +319,7 @@ class Stage2:
             over = key >> self._index_bits
             table = self._level2.get(over)
             if table is None:
-                self._level2[over] = table = _Table(self._arena.allocate())
+                self._level2[over] = table = Table(self._arena.allocate())
                 self._words[self._root + over] = table.pfn << PAGE_SHIFT | TABLE
                 added = 1
             table.used += 1
@@ -356,19 +352,19 @@ class Stage2:
             self._arena.free(parent.pfn)
 
     def _map_harness(self) -> None:
-        """The harness, which is counted nowhere: one block, or pages where blocks are larger."""
-        key = HARNESS_BASE >> self.block_shift
-        entry, _ = self._free_level2_entry(key)
-        size = 1 << self._page_shift
-        if size == PAGE_SIZE:
-            self._words[entry] = _HARNESS_BLOCK
-            return
-        self._level3[key] = table = _Table(self._arena.allocate())
-        self._words[entry] = table.pfn << PAGE_SHIFT | TABLE
-        first = table.word + (HARNESS_BASE >> self._page_shift & self._index)
-        for page, address in enumerate(range(0, CODE_SIZE, size)):
-            self._words[first + page] = _HARNESS_ADDRESS + address | LEAF[_HARNESS_PROT]
-        table.used += 1
+        """Link the harness's tables, made anew only if something else was mapped in one."""
+        harness = self._harness[1 << self._page_shift, self.levels]
+        if harness.changed:
+            harness = self._make_harness()
+        self._level2.update(harness.level2)
+        self._level3.update(harness.level3)
+        self._words[self._root + harness.entry] = harness.descriptor
+
+    def _make_harness(self) -> HarnessMap:
+        pfn = (self.root >> PAGE_SHIFT) + ROOT_PAGES
+        made = harness_map.write(self._arena, pfn, granule(*self._shape))
+        self._harness[1 << self._page_shift, self.levels] = made
+        return made
 
     def _clear_root(self) -> None:
         """Every entry that may be there; without blocks or tables, the harness's is."""

@@ -151,19 +151,24 @@ class Threads:
     def _kvm_run(self, vcpu: Vcpu, index: int, flags: int) -> RunOutcome:
         """One KVM_RUN, without what others did that took place in its midst."""
         others = [other for other in self._races.vcpus if other is not vcpu]
+        if not others:
+            return self._model.kvm_run(self._vmm.kernel, vcpu, index, flags)
         before, first = [_contents(other.run) for other in others], len(self._runs)
         self._races.inside.append(vcpu.index)
         outcome = self._model.kvm_run(self._vmm.kernel, vcpu, index, flags)
         self._races.inside.pop()
         inner = self._runs[first:]
         ran = {run.vcpu for run in inner}
+        others_changed = any(
+            _contents(other.run) != old and other.index not in ran
+            for other, old in zip(others, before, strict=True)
+        )
+        if not inner and not others_changed:
+            return outcome
         return msgspec.structs.replace(
             outcome,
             userfaults=outcome.userfaults - sum(run.userfaults for run in inner),
-            others_changed=any(
-                _contents(other.run) != old and other.index not in ran
-                for other, old in zip(others, before, strict=True)
-            ),
+            others_changed=others_changed,
         )
 
     def _catch_up(self, vcpu: int | None) -> None:

@@ -85,11 +85,16 @@ class _Watcher:
             trace = self._open[-1][0]
         else:
             return
-        if name in _ABORTS:
+        # A variant's function may call the one that it overrides: that is the same abort.
+        if name in _ABORTS and name not in self._names(trace):
             trace.aborts.append(_abort(frame))
         depth = sum(other is trace for other, _ in self._open)
         self._open.append((trace, len(trace.calls)))
         trace.calls.append(Call(name, depth, None))
+
+    def _names(self, trace: RunTrace) -> set[str]:
+        """The functions of that KVM_RUN that have not returned."""
+        return {trace.calls[index].name for other, index in self._open if other is trace}
 
     def _leave(self, result: object) -> None:
         trace, index = self._open.pop()

@@ -17,7 +17,7 @@ from emu.abi import (
     ExitReason,
     MemFlag,
 )
-from emu.access import touched
+from emu.access import Access, touched
 from emu.arena import CODE_SIZE, HARNESS_PFN
 from emu.case import (
     Age,
@@ -66,6 +66,9 @@ from emu.outcome import DirtyLog
 
 _HARNESS_OBJECT: Final = 15
 _MMIO_IS_WRITE: Final = 0xFF << 32
+_WIDEST: Final = 64  # bytes that an access touches on either side of its address
+_NEAR_HARNESS: Final = range(HARNESS_BASE - _WIDEST, HARNESS_BASE + HARNESS_SIZE + _WIDEST)
+_VNCR: Final = Special.VNCR  # a plain name, for the hot path
 
 
 def harness_memory(page_size: int) -> tuple[dict[int, UserMemory], MemorySlot]:
@@ -123,19 +126,17 @@ class Vmm:
         if step.size and step.gpa < HARNESS_BASE + HARNESS_SIZE and end > HARNESS_BASE:
             return -Errno.EEXIST
         mem, gmem = step.mem, step.gmem
-        return self.kernel.kvm_vm_ioctl_set_memory_region(
-            self.kvm,
-            MemoryRegion(
-                slot=step.slot,
-                flags=step.flags,
-                gpa=step.gpa,
-                size=step.size,
-                userspace_addr=user_address(mem.index, mem.offset) & U64 if mem else 0,
-                guest_memfd=gmem.index if gmem else -1,
-                guest_memfd_offset=gmem.offset if gmem else 0,
-                v1=step.v1,
-            ),
+        region = MemoryRegion(
+            step.slot,
+            step.flags,
+            step.gpa,
+            step.size,
+            user_address(mem.index, mem.offset) & U64 if mem is not None else 0,
+            gmem.index if gmem is not None else -1,
+            gmem.offset if gmem is not None else 0,
+            step.v1,
         )
+        return self.kernel.kvm_vm_ioctl_set_memory_region(self.kvm, region)
 
     # EVENTS
 
@@ -232,12 +233,13 @@ class Vmm:
 
     def _program(self, step: Guest, index: int) -> int:
         address = effective_address(step, self.bases)
-        first, last = touched(step.access, address)
-        if last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE:
-            return -Errno.EINVAL  # the guest does not meddle with its own code and tables
-        special = Special.VNCR if step.access in VNCR_ACCESSES else None
-        if special and self.kvm.nested is None:
-            return -Errno.EOPNOTSUPP
+        if address in _NEAR_HARNESS and _meddles(step.access, address):
+            return -Errno.EINVAL
+        special = None
+        if step.access in VNCR_ACCESSES:
+            special = _VNCR
+            if self.kvm.nested is None:
+                return -Errno.EOPNOTSUPP
         self.guest.program.append(Pending(index, step.access, address, special))
         return 0
 
@@ -268,6 +270,12 @@ class Vmm:
 
     def _gmem(self, index: int) -> Gmem | None:
         return self.kvm.gmems.get(index)
+
+
+def _meddles(access: Access, address: int) -> bool:
+    """Whether the guest would touch its own code and tables."""
+    first, last = touched(access, address)
+    return last >= HARNESS_BASE and first < HARNESS_BASE + HARNESS_SIZE
 
 
 # Each method takes the one type that its key names, which a dict's type cannot say.

@@ -77,7 +77,7 @@ def test_a_huge_page_is_nobodys_to_give_back() -> None:
 def test_the_fixed_regions_do_not_meet() -> None:
     largest = PAGE_SIZES[-1] >> PAGE_SHIFT
     assert 0 < ZERO_PFN < ZERO_PFN + largest <= ROOT_PFN
-    assert ROOT_PFN + ROOT_PAGES == SHADOW_PFN <= HARNESS_PFN - ROOT_PAGES
+    assert ROOT_PFN + 2 * ROOT_PAGES == SHADOW_PFN <= HARNESS_PFN - 2 * ROOT_PAGES
     assert (HARNESS_PFN << PAGE_SHIFT) + CODE_SIZE == POOL_PFN << PAGE_SHIFT
     assert (
         ROOT_PFN % ROOT_PAGES == SHADOW_PFN % ROOT_PAGES == 0

@@ -315,6 +315,14 @@ CHANGES = [
         {BASE + 0x5000: (PAGE, RW)},
     ),
     (
+        "a page of it given the protection that it has",
+        large("thp")
+        + WRITTEN
+        + "mprotect mem0+0x9000 size=0x1000 read-write\n"
+        + guest("write64 slot0+0x5008"),
+        {BASE: (BLOCK, RW)},
+    ),
+    (
         "a page of it poisoned",
         large("thp") + WRITTEN + "poison mem0+0x9000\n" + guest("write64 slot0+0x5008"),
         {BASE + 0x5000: (PAGE, RW)},
@@ -345,6 +353,13 @@ HUGE = [
     # hugetlbfs has nothing smaller than its page.
     ("a part unmapped", "hugetlb", "munmap mem0+0x0 size=0x1000\n", DONE, "EINVAL"),
     ("a part protected", "hugetlb", "mprotect mem0+0x1000 size=0x1ff000 none\n", DONE, "EINVAL"),
+    (
+        "a part given the protection that it has",
+        "hugetlb",
+        "mprotect mem0+0x1000 size=0x1000 read-write\n",
+        DONE,
+        "",
+    ),
     ("all unmapped", "hugetlb", "munmap mem0+0x0 size=0x200000\n", EFAULT, ""),
     ("all protected", "hugetlb", "mprotect mem0+0x0 size=0x200000 none\n", EFAULT, ""),
     ("another page poisoned", "hugetlb", "poison mem0+0x1f0000\n", SIGBUS, ""),
@@ -364,6 +379,12 @@ HUGE = [
     ("a device poisoned", "device", "poison mem0+0x0\n", DONE, "EFAULT"),
     ("shared memory cut short", "shared", "truncate mem0 size=0x0\n", DONE, "EBADF"),
 ]
+
+
+def test_a_huge_zero_page_that_is_cut_leaves_nothing_missing() -> None:
+    watched = "userfault mem0+0x0 size=0x1000 missing\n"
+    source = large("thp") + guest("read64 slot0+0x8") + watched + guest("read64 slot0+0x8")
+    assert [run.userfaults for run in play(source).runs] == [0, 0]
 
 
 @pytest.mark.parametrize("touched", [False, True])

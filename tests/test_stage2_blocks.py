@@ -1,6 +1,7 @@
 """Blocks, and the granules of hosts with larger pages: walked here, and by the emulated CPU."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -216,6 +217,20 @@ def test_a_warm_vm_has_its_harness_and_nothing_beside_it(ipa_bits: int, size: in
     arena.reset(size)
     stage2 = Stage2(arena)
     stage2.reset(ipa_bits, warm=True, page_size=size)
+    assert_only_the_harness(arena, stage2, ipa_bits, size)
+
+
+def test_a_warm_vm_has_no_other_harness_after_vms_of_every_kind() -> None:
+    arena = Arena()
+    stage2 = Stage2(arena)
+    for size, ipa_bits in 2 * list(product(PAGE_SIZES, IPA_BITS)):
+        arena.reset(size)
+        stage2.reset(ipa_bits, warm=True, page_size=size)
+        assert_only_the_harness(arena, stage2, ipa_bits, size)
+        stage2.map(HARNESS_BASE - size, POOL_PFN, RW)  # in a table of the harness's, if it has one
+
+
+def assert_only_the_harness(arena: Arena, stage2: Stage2, ipa_bits: int, size: int) -> None:
     for offset in (0, CODE_SIZE - PAGE_SIZE):
         descriptor, level = walk(arena, ipa_bits, HARNESS_BASE + offset, size)
         span = size if level == 3 else BLOCK

@@ -37,7 +37,7 @@ class DirtyLogging(HostMm):
             return -Errno.EIO
         if number >= USER_MEM_SLOTS:  # the address space is in the high half
             return -Errno.EINVAL
-        slot = next((slot for slot in kvm.memslots if slot.id == number), None)
+        slot = self.id_to_memslot(kvm, number)
         if slot is None or slot.dirty is None:
             return -Errno.ENOENT
         pages = tuple(sorted(slot.dirty))

@@ -29,7 +29,9 @@ _FILE = MemKind.FILE
 _THP = MemKind.THP
 _HUGETLB = MemKind.HUGETLB
 _PIN = Point.PIN
-_NOT_CHARGED = (MemKind.DEVICE, MemKind.PFNMAP)  # no pages of the system's
+_READ_WRITE = Protection.READ_WRITE
+_NONE = Protection.NONE
+_NOT_CHARGED = frozenset({MemKind.DEVICE, MemKind.PFNMAP})  # no pages of the system's
 
 
 class HostMm(Userfault):
@@ -55,7 +57,7 @@ class HostMm(Userfault):
         if vma is None or not _permits(vma.protection, write=write):
             return -Errno.EFAULT, False
         index, offset = user_object(hva)
-        may_write = vma.protection is Protection.READ_WRITE
+        may_write = vma.protection is _READ_WRITE
         return self._handle_mm_fault(
             kvm, index, offset >> kvm.page_shift, write=write, may_write=may_write
         )
@@ -103,7 +105,7 @@ class HostMm(Userfault):
         if index in kvm.memory:
             self.munmap(kvm, index, 0, _OBJECT_LIMIT)
         end = size + -size % (HUGE_SIZE if kind is _HUGETLB else kvm.page_size)
-        memory = UserMemory(kind, size, [Vma(0, end, Protection.READ_WRITE, kind)])
+        memory = UserMemory(kind, size, [Vma(0, end, _READ_WRITE, kind)])
         if kind is _HUGETLB or (kind is _THP and kvm.page_size == PAGE_SIZE):
             memory.huge = Huge(set(), set(), set(), set())
         kvm.memory[index] = memory
@@ -139,18 +141,27 @@ class HostMm(Userfault):
         memory = kvm.memory.get(index)
         if memory is None:
             return -Errno.ENOMEM
-        if memory.huge is not None and (ret := self.split_huge_pages_at(kvm, index, start, end)):
-            return ret
         reached = _mapped_until(memory.vmas, start, end)
-        memory.vmas = _merged(
-            [
-                piece
-                for vma in memory.vmas
-                for piece in _reprotected(vma, start, reached, protection)
+        ret = self._mprotect_fixup(kvm, index, start, reached, protection)
+        memory.vmas = _merged(memory.vmas)
+        return ret if ret or reached >= end else -Errno.ENOMEM
+
+    def _mprotect_fixup(
+        self, kvm: Kvm, index: int, start: int, end: int, protection: Protection
+    ) -> int:
+        """Mapping by mapping; one that has the protection is not cut, whatever its pages' size."""
+        memory = kvm.memory[index]
+        for vma in memory.vmas:
+            low, high = max(vma.start, start), min(vma.end, end)
+            if low >= high or vma.protection is protection:
+                continue
+            if memory.huge is not None and (ret := self.split_huge_pages_at(kvm, index, low, high)):
+                return ret
+            memory.vmas = [
+                piece for each in memory.vmas for piece in _reprotected(each, low, high, protection)
             ]
-        )
-        self.mmu_notifier_invalidate_range(kvm, index, start, reached)
-        return 0 if reached >= end else -Errno.ENOMEM
+            self.mmu_notifier_invalidate_range(kvm, index, low, high)
+        return 0
 
     def ftruncate(self, kvm: Kvm, index: int, size: int) -> int:
         """Change the size of the file behind an object; pages past the end go. 0 or -errno."""
@@ -176,7 +187,7 @@ class HostMm(Userfault):
         if memory.kind in _NOT_CHARGED:
             return -Errno.EFAULT
         page = offset >> kvm.page_shift
-        write = vma.protection is Protection.READ_WRITE
+        write = vma.protection is _READ_WRITE
         pfn, _ = self._handle_mm_fault(kvm, index, page, write=write, may_write=write)
         if pfn < 0:
             return pfn
@@ -206,8 +217,8 @@ class HostMm(Userfault):
 
 def _permits(protection: Protection, *, write: bool) -> bool:
     if write:
-        return protection is Protection.READ_WRITE
-    return protection is not Protection.NONE
+        return protection is _READ_WRITE
+    return protection is not _NONE
 
 
 def _page_align(kvm: Kvm, size: int) -> int:

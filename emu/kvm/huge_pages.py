@@ -73,8 +73,10 @@ class HugePages(MmuNotifier):
         number = offset >> HUGE_SHIFT
         if huge is None or (number not in huge.real and number not in huge.zero):
             return
+        first = number << HUGE_SHIFT - PAGE_SHIFT
+        if number in huge.zero:  # the small zero page stands for each of its parts
+            memory.zeros.update(range(first, first + _FRAMES))
         if number in huge.real:
-            first = number << HUGE_SHIFT - PAGE_SHIFT
             memory.pages.update((first + frame, HUGE_PFN + frame) for frame in range(_FRAMES))
         huge.real.discard(number)
         huge.zero.discard(number)

@@ -48,6 +48,13 @@ class KvmHost:
             kvm.races.reach(_MAP)
         return kvm.mmu_invalidate_seq != seq
 
+    def id_to_memslot(self, kvm: Kvm, number: int) -> MemorySlot | None:
+        """The slot of that id."""
+        for slot in kvm.memslots:
+            if slot.id == number:
+                return slot
+        return None
+
     def gfn_to_memslot(self, kvm: Kvm, ipa: int) -> MemorySlot | None:
         """The slot that holds a guest-physical address (virt/kvm/kvm_main.c)."""
         for slot in kvm.memslots:

@@ -6,9 +6,9 @@ fault path any more: only then its pages leave stage 2. A vCPU that has found it
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+
+import msgspec
 
 from emu.abi import (
     MEM_MAX_NR_PAGES,
@@ -30,7 +30,7 @@ _MMAP = GmemFlag.MMAP
 _DEVICE = MemKind.DEVICE
 _PFNMAP = MemKind.PFNMAP
 
-_WITHOUT_STRUCT_PAGES = (_DEVICE, _PFNMAP)
+_WITHOUT_STRUCT_PAGES = frozenset({_DEVICE, _PFNMAP})
 _TAGGED = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)  # VM_MTE_ALLOWED
 
 _KNOWN_FLAGS = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
@@ -38,7 +38,7 @@ _FIXED_FLAGS = MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _ID_MASK = 0xFFFF
 
 
-class MemoryRegion(NamedTuple):
+class MemoryRegion(msgspec.Struct, frozen=True, gc=False):
     """struct kvm_userspace_memory_region2, and which of the two ioctls carries it."""
 
     slot: int
@@ -69,7 +69,7 @@ class Memslots(DirtyLogging):
         errno = self.check_memory_region_flags(region) or self._check_ranges(kvm, region)
         if errno:
             return errno
-        old = next((slot for slot in kvm.memslots if slot.id == region.slot), None)
+        old = self.id_to_memslot(kvm, region.slot)
         if region.size == 0:  # 10
             return self._delete(kvm, old) if old is not None else -Errno.EINVAL
         if old is None:
@@ -101,7 +101,7 @@ class Memslots(DirtyLogging):
         return 0
 
     def _create(self, kvm: Kvm, region: MemoryRegion) -> int:
-        if self._overlaps(kvm, region, None):  # 13
+        if self._overlapped(kvm, region, None) is not None:  # 13
             return -Errno.EEXIST
         gmem: Gmem | None = None
         if region.flags & _GUEST_MEMFD:  # 14
@@ -145,7 +145,16 @@ class Memslots(DirtyLogging):
     def _change_flags(self, kvm: Kvm, old: MemorySlot, flags: int) -> int:
         if flags == old.flags:
             return 0
-        new = replace(old, flags=flags)
+        new = MemorySlot(
+            old.id,
+            old.base,
+            old.size,
+            flags,
+            old.userspace_addr,
+            old.gmem,
+            old.gmem_index,
+            old.dirty,
+        )
         self.kvm_alloc_dirty_bitmap(new, old)
         if errno := self.kvm_arch_prepare_memory_region(kvm, new):
             return errno
@@ -155,7 +164,7 @@ class Memslots(DirtyLogging):
         return 0
 
     def _move(self, kvm: Kvm, old: MemorySlot, region: MemoryRegion) -> int:
-        if self._overlaps(kvm, region, old):  # 13
+        if self._overlapped(kvm, region, old) is not None:  # 13
             return -Errno.EEXIST
         new = MemorySlot(
             old.id, region.gpa, old.size, region.flags, old.userspace_addr, old.gmem, old.gmem_index
@@ -189,13 +198,14 @@ class Memslots(DirtyLogging):
             kvm.races.synchronize(then)
 
     @staticmethod
-    def _overlaps(kvm: Kvm, region: MemoryRegion, ignored: MemorySlot | None) -> bool:
-        end = region.gpa + region.size
-        return any(
-            slot.base < end and region.gpa < slot.base + slot.size
-            for slot in kvm.memslots
-            if slot is not ignored
-        )
+    def _overlapped(
+        kvm: Kvm, region: MemoryRegion, ignored: MemorySlot | None
+    ) -> MemorySlot | None:
+        start, end = region.gpa, region.gpa + region.size
+        for slot in kvm.memslots:
+            if slot.base < end and start < slot.base + slot.size and slot is not ignored:
+                return slot
+        return None
 
     def kvm_arch_prepare_memory_region(self, kvm: Kvm, new: MemorySlot) -> int:
         """arch/arm64/kvm/mmu.c: rules 15 to 17."""

@@ -55,7 +55,7 @@ class NestedAbort(Pkvm):
         if not l1.legal:
             return -Errno.EFAULT, _fault(ipa, _TRANSLATION)
         if ipa >> L1_IPA_BITS:
-            return 1, _fault(ipa, _TRANSLATION)
+            return 1, _fault(ipa, _TRANSLATION | 1)  # of the level that the walk starts at
         for level in range(1, LAST_LEVEL + 1):
             if level in l1.tables:
                 return self._read_placed_table(kvm, l1, ipa, level)

@@ -4,8 +4,9 @@ L1 is the guest, L2 is L1's guest. Names follow arch/arm64/include/asm/kvm_neste
 kvm_s2_trans, vncr_tlb); there is one shadow stage 2, as L1 has one VM with one VMID.
 """
 
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from emu.abi import HARNESS_BASE, PAGE_SHIFT
 from emu.arena import HARNESS_PFN
@@ -22,6 +23,7 @@ _BLOCK_OFFSET: Final = (1 << _BLOCK_SHIFT) - 1
 _PAGE_OFFSET: Final = (1 << PAGE_SHIFT) - 1
 _LEVEL1_SHIFT: Final = _BLOCK_SHIFT + _LEVEL_BITS
 _SHIFTS: Final = {1: _LEVEL1_SHIFT, 2: _BLOCK_SHIFT, 3: PAGE_SHIFT}
+_READ_EXECUTE: Final = Prot.R | Prot.X
 _OUTPUT: Final = (1 << 48) - 1  # a descriptor has no bits above
 
 
@@ -30,6 +32,9 @@ class L1Leaf(NamedTuple):
 
     output: int
     prot: int
+
+
+_CODE: Final = L1Leaf(HARNESS_BASE, _READ_EXECUTE)
 
 
 class S2Trans(NamedTuple):
@@ -45,8 +50,7 @@ class S2Trans(NamedTuple):
     fsc: int = 0
 
 
-@dataclass(slots=True)
-class L1Stage2:
+class L1Stage2(msgspec.Struct):
     """The tables that L1 writes for L2. L2's code and stage-1 tables are always in them.
 
     ``pages`` and ``blocks``: leaves of levels 3 and 2, by IPA >> 12 and >> 21. ``tables``: levels
@@ -54,13 +58,11 @@ class L1Stage2:
     that the architecture permits.
     """
 
-    pages: dict[int, L1Leaf] = field(default_factory=dict)
-    blocks: dict[int, L1Leaf] = field(
-        default_factory=lambda: {
-            HARNESS_BASE >> _BLOCK_SHIFT: L1Leaf(HARNESS_BASE, Prot.R | Prot.X)
-        }
+    pages: dict[int, L1Leaf] = msgspec.field(default_factory=dict)
+    blocks: dict[int, L1Leaf] = msgspec.field(
+        default_factory=lambda: {HARNESS_BASE >> _BLOCK_SHIFT: _CODE}
     )
-    tables: dict[int, int] = field(default_factory=dict)
+    tables: dict[int, int] = msgspec.field(default_factory=dict)
     legal: bool = True
 
     def write_page(self, ipa: int, output: int, prot: int) -> None:
@@ -108,8 +110,7 @@ class L1Stage2:
         )
 
 
-@dataclass(slots=True)
-class Nested:
+class Nested(msgspec.Struct):
     """The shadow that L2 runs under, what it is made from, and the vCPUs' VNCR mappings.
 
     ``warm``: L2 has run before, so that its code is in the shadow where L1 maps it.
@@ -117,10 +118,10 @@ class Nested:
 
     shadow: Stage2
     warm: bool
-    l1: L1Stage2 = field(default_factory=L1Stage2)
-    vncr_tlbs: list[VncrTlb] = field(default_factory=list)
+    l1: L1Stage2 = msgspec.field(default_factory=L1Stage2)
+    vncr_tlbs: list[VncrTlb] = msgspec.field(default_factory=list)
 
     def warm_up(self) -> None:
         """Map L2's code and tables, as its running for a while would have."""
         if self.warm:
-            self.shadow.map_block(HARNESS_BASE, HARNESS_PFN, Prot.R | Prot.X)
+            self.shadow.map_block(HARNESS_BASE, HARNESS_PFN, _READ_EXECUTE)

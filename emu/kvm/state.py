@@ -1,11 +1,14 @@
 """The state that the modelled kernel works on. The kernel classes have none of their own.
 
 Names follow the kernel's structures (struct kvm, kvm_vcpu, kvm_run, kvm_memory_slot, kvm_gmem).
+What is made anew for each case and holds collections is a msgspec struct, which is made quickly.
 Addresses and sizes are in bytes, gfn and index in pages of the host, pfn as in ``emu.arena``.
 """
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, MemFlag
 from emu.arena import Arena
@@ -40,8 +43,7 @@ class KvmRun:
     u3: int = 0
 
 
-@dataclass(slots=True)
-class Gmem:
+class Gmem(msgspec.Struct):
     """A guest_memfd file. ``folios`` maps an index to its pfn; ``allocated`` are ranges of indices
     that fallocate() has paid for and nobody has touched; ``bindings`` are (first index, end index,
     slot). ``released`` is set once its last descriptor and mapping are gone.
@@ -49,15 +51,16 @@ class Gmem:
 
     size: int
     flags: int
-    folios: dict[int, int] = field(default_factory=dict)
-    allocated: list[tuple[int, int]] = field(default_factory=list)
-    poisoned: set[int] = field(default_factory=set)
-    bindings: "list[tuple[int, int, MemorySlot]]" = field(default_factory=list)
+    folios: dict[int, int] = msgspec.field(default_factory=dict)
+    allocated: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    poisoned: set[int] = msgspec.field(default_factory=set)
+    bindings: "list[tuple[int, int, MemorySlot]]" = msgspec.field(default_factory=list)
     released: bool = False
 
     def is_allocated(self, index: int) -> bool:
         """Whether fallocate() has paid for the page at this index."""
-        return any(start <= index < end for start, end in self.allocated)
+        allocated = self.allocated
+        return bool(allocated) and any(start <= index < end for start, end in allocated)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,8 +120,7 @@ class Huge(NamedTuple):
     poisoned: set[int]
 
 
-@dataclass(slots=True)
-class UserMemory:
+class UserMemory(msgspec.Struct):
     """One memory object of the VMM: its mappings, and the pages that exist behind them. ``zeros``
     are the pages for which the zero page stands, or stood before it was written.
     """
@@ -126,10 +128,10 @@ class UserMemory:
     kind: MemKind
     file_size: int
     vmas: list[Vma]
-    pages: dict[int, int] = field(default_factory=dict)
-    poisoned: set[int] = field(default_factory=set)
-    zeros: set[int] = field(default_factory=set)
-    userfaults: list[Registration] = field(default_factory=list)
+    pages: dict[int, int] = msgspec.field(default_factory=dict)
+    poisoned: set[int] = msgspec.field(default_factory=set)
+    zeros: set[int] = msgspec.field(default_factory=set)
+    userfaults: list[Registration] = msgspec.field(default_factory=list)
     huge: Huge | None = None
 
     def vma(self, offset: int) -> Vma | None:
@@ -149,8 +151,7 @@ class Injection:
     remaining: int
 
 
-@dataclass(slots=True)
-class Kvm:
+class Kvm(msgspec.Struct):
     """struct kvm, with the parts of the host that matter to it.
 
     ``page_size`` and ``page_shift`` are the host's, as in ``config``.
@@ -159,11 +160,11 @@ class Kvm:
     config: VmConfig
     arena: Arena
     stage2: Stage2
-    memslots: list[MemorySlot] = field(default_factory=list)
-    gmems: dict[int, Gmem] = field(default_factory=dict)
-    memory: dict[int, UserMemory] = field(default_factory=dict)
-    ioeventfds: set[tuple[int, int]] = field(default_factory=set)
-    injections: list[Injection] = field(default_factory=list)
+    memslots: list[MemorySlot] = msgspec.field(default_factory=list)
+    gmems: dict[int, Gmem] = msgspec.field(default_factory=dict)
+    memory: dict[int, UserMemory] = msgspec.field(default_factory=dict)
+    ioeventfds: set[tuple[int, int]] = msgspec.field(default_factory=set)
+    injections: list[Injection] = msgspec.field(default_factory=list)
     injected: bool = False
     userfaults: int = 0  # resolved by the VMM's handler so far
     memory_limit: bool = False

