@@ -38,8 +38,8 @@ lint: $(READY) ## formatting, lint, types, import rules
 
 check: lint test ## lint and test
 
-bench: $(READY) ## how fast it is here
-	@$(BIN)/gff bench
+bench: $(READY) ## how fast it is here; figures to bench.json
+	@$(BIN)/gff bench --save bench.json
 
 quality: $(READY) ## cases to find each known-bad kernel, guided and unguided; 30 minutes at most
 	@$(BIN)/gff quality --results quality.jsonl
