@@ -9,7 +9,7 @@ import importlib.util
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,13 +18,28 @@ from fuzz.contract import Reading
 from fuzz.coverage import Mode
 from fuzz.crew import Crew, Duty
 from fuzz.finding import Finding
+from fuzz.fingerprint import fingerprints
 from fuzz.halting import Flag, told_to_stop
+from fuzz.ledger import COVERAGE
+from fuzz.member import Limits
+from fuzz.orders import Engine
+from fuzz.recorder import Recorder
+from fuzz.resume import Resume
 from fuzz.status import Snapshot, Summary, snapshot
-from fuzz.store import FORMAT, Configuration, Store, Versions, create_store
+from fuzz.store import (
+    CONFIGURATION,
+    FORMAT,
+    Configuration,
+    Store,
+    StoreError,
+    Versions,
+    create_store,
+    open_store,
+)
 
 POLL: Final = 0.05  # seconds
 UPDATE: Final = 0.2  # seconds
-PATIENCE: Final = 1.5  # seconds for the workers to come to an end; a clean stop takes at most 2
+PATIENCE: Final = 1.2  # seconds for the workers to come to an end; a clean stop takes at most 2
 
 
 class MissingEngineError(Exception):
@@ -33,7 +48,10 @@ class MissingEngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What ``gff fuzz`` was asked for. ``seconds`` and ``cases`` None: until it is told to stop."""
+    """What ``gff fuzz`` was asked for. ``seconds`` and ``cases`` None: until it is told to stop.
+
+    ``split``: the kernels are dealt out to the workers, in place of all to each.
+    """
 
     campaign: Path
     kernels: tuple[str, ...]
@@ -43,24 +61,68 @@ class Settings:
     cases: int | None
     coverage: Mode
     seed: int
+    engine: Engine = Engine.ATHERIS
+    split: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
-def run_campaign(settings: Settings, on_update: Callable[[Snapshot], None]) -> Summary:
+def run_campaign(
+    settings: Settings,
+    on_update: Callable[[Snapshot], None],
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Summary:
     """Runs or continues a campaign until its end; ``on_update`` is told a few times a second.
 
+    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings.
     The end is the limit of ``settings``, or SIGINT or SIGTERM if this is the main thread.
     Raises StoreError, MissingEngineError, or CrewError if the workers cannot do their work.
     """
-    started = time.monotonic()
-    if importlib.util.find_spec("atheris") is None:
+    if settings.engine is Engine.ATHERIS and importlib.util.find_spec("atheris") is None:
         raise MissingEngineError("atheris is not installed: there is no wheel for this platform")
-    store = create_store(settings.campaign, _configuration(settings))
+    try:
+        return _run(settings, on_update, on_note)
+    except BrokenPipeError:  # whoever is told has no ear any more; the directory is all right
+        raise
+    except OSError as error:
+        raise StoreError(f"{error.filename or settings.campaign}: {error.strerror}") from error
+
+
+def _run(
+    settings: Settings, on_update: Callable[[Snapshot], None], on_note: Callable[[str], None]
+) -> Summary:
+    configuration = _configuration(settings)
+    goes_on = (settings.campaign / CONFIGURATION).exists()
+    store = open_store(settings.campaign) if goes_on else _created(settings, configuration)
+    _refuse_exhaust(store)
     with store.claimed(), told_to_stop() as stop:
+        if goes_on:
+            # Only now that it is ours.
+            before = store.configuration()
+            _created(settings, configuration)
+            _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
+        # What a campaign was made ready for takes no time of its own.
+        started = time.monotonic()
         watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
         watch.until_end(stop, on_update)
-    last = watch.snapshot()
+        last = watch.end()
     on_update(last)
     return Summary(settings.kernels, last)
+
+
+def _created(settings: Settings, configuration: Configuration) -> Store:
+    return create_store(settings.campaign, configuration)
+
+
+def _refuse_exhaust(store: Store) -> None:
+    if store.configuration().coverage == COVERAGE:
+        raise StoreError(f"{store.root}: an exhaustive search, not a campaign of random cases")
+
+
+def _resume(before: Configuration, now: Configuration, resume: Resume) -> None:
+    """``before``: how the campaign was run the last time."""
+    if (before.code, before.versions.gff) != (now.code, now.versions.gff):
+        resume.judge_again()
+    resume.tidy_corpus(anew=(before.kernels, before.code) != (now.kernels, now.code))
 
 
 class _Watch:
@@ -70,24 +132,36 @@ class _Watch:
         self._store = store
         self._kernels = kernels
         self._crew = crew
+        self._recorder = Recorder(store, crew.split_kernels)
         self._findings: list[Finding] = []
         self._findings_read_at = 0
 
     def until_end(self, stop: Flag, on_update: Callable[[Snapshot], None]) -> None:
         """Returns when every worker is done, has been told to stop, or is late."""
-        self._crew.start()
         next_update = 0.0
         try:
-            while self._crew.at_work() and not stop.raised:
+            while not stop.raised and self._crew.at_work():
                 now = time.monotonic()
                 if now > self._crew.duty.until + PATIENCE:
                     break
                 if now >= next_update:
-                    on_update(self.snapshot())
+                    self._update(on_update)
                     next_update = now + UPDATE
                 time.sleep(POLL)
         finally:
             self._crew.stop(PATIENCE)
+
+    def end(self) -> Snapshot:
+        """The campaign when its workers are gone."""
+        last = self.snapshot()
+        self._recorder.record(last, self._crew.statuses())
+        return last
+
+    def _update(self, on_update: Callable[[Snapshot], None]) -> None:
+        now = self.snapshot()
+        if self._recorder.due():
+            self._recorder.record(now, self._crew.statuses())
+        on_update(now)
 
     def snapshot(self) -> Snapshot:
         """The campaign now."""
@@ -100,8 +174,9 @@ class _Watch:
         return snapshot(
             list(self._store.statuses().values()),
             self._findings,
-            at_work=self._crew.statuses(),
+            at_work=list(self._crew.statuses().values()),
             restarts=self._crew.restarts,
+            waiting=self._crew.waiting,
         )
 
 
@@ -112,12 +187,15 @@ def _duty(settings: Settings, store: Store, started: float) -> Duty:
     return Duty(
         kernels=settings.kernels,
         reading=settings.reading,
+        engine=settings.engine,
         coverage=settings.coverage,
         workers=settings.workers,
         cases=settings.cases,
         seed=settings.seed,
         epoch=started - age,
         until=started + seconds,
+        split=settings.split,
+        limits=settings.limits,
     )
 
 
@@ -136,6 +214,9 @@ def _configuration(settings: Settings) -> Configuration:
             unicorn=_version("unicorn"),
             atheris=_version("atheris"),
         ),
+        engine=settings.engine.value,
+        split=settings.split,
+        code=fingerprints(),
     )
 
 

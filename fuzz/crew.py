@@ -3,54 +3,43 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
-from fuzz.processes import environment, last_line
+from fuzz.member import CrewError, Limits, Member
+from fuzz.orders import Engine, Orders
+from fuzz.processes import last_line
 from fuzz.store import Store, WorkerStatus
 
-HASTY_DEATHS: Final = 3  # of one worker, in a row, each before its first status: it never will work
-RETRYING_IS_NO_USE: Final = (2, 3)  # exit statuses of fuzz.worker
+HASTY_DEATHS: Final = 3  # of each worker, of which none has ever spoken: none ever will
 SEED_STRIDE: Final = 1000  # a worker that starts again does not repeat itself
 POLL: Final = 0.02
-
-
-class CrewError(Exception):
-    """The workers cannot work; the text is one line, the last that a worker printed."""
+ASLEEP: Final = 3.0  # seconds without a look at the workers: we were stopped, not they silent
 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
     """What the crew has to do. ``epoch`` and ``until`` are times of CLOCK_MONOTONIC.
 
-    ``cases`` are all workers' together; None for as many as time allows.
+    ``cases`` are all workers' together; None for as many as time allows. ``split``: the kernels
+    are dealt out to the workers, in place of all to each.
     """
 
     kernels: tuple[str, ...]
     reading: Reading
+    engine: Engine
     coverage: Mode
     workers: int
     cases: int | None
     seed: int
     epoch: float
     until: float
-
-
-@dataclass(slots=True)
-class _Member:
-    """One worker: its number, its share of the cases, and the process it is at present."""
-
-    index: int
-    cases_before: int
-    share: int | None
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-    hasty_deaths: int = 0
-    done: bool = False
+    split: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 class Crew:
@@ -59,34 +48,42 @@ class Crew:
     def __init__(self, store: Store, duty: Duty) -> None:
         self.duty = duty
         self._store = store
-        earlier = store.statuses()
-        self._members = [
-            _Member(index, earlier[index].cases if index in earlier else 0, _share(duty, index))
-            for index in range(duty.workers)
-        ]
+        self._cases_before = {index: status.cases for index, status in store.statuses().items()}
+        self._members = [self._member(index) for index in range(duty.workers)]
+        self._looked_at = time.monotonic()
 
     @property
     def restarts(self) -> int:
         """How often a worker died and was started again."""
         return sum(max(member.starts - 1, 0) for member in self._members)
 
-    def start(self) -> None:
-        """Starts every worker that has anything to do."""
-        for member in self._members:
-            member.done = member.share == 0
-            if not member.done:
-                self._launch(member)
+    @property
+    def split_kernels(self) -> dict[int, tuple[str, ...]]:
+        """Which kernels each worker has, where not all have all."""
+        kernels, workers = self.duty.kernels, self.duty.workers
+        indices = range(workers) if self.duty.split else ()
+        return {index: kernels[index % len(kernels) :: workers] for index in indices}
+
+    @property
+    def waiting(self) -> int:
+        """How many workers died so often that they are left alone for a while."""
+        return sum(member.waits for member in self._members)
 
     def at_work(self) -> bool:
-        """Whether there is work going on; starts again what has died."""
+        """Whether there is work going on; starts what does not run, and kills what hangs."""
+        now = time.monotonic()
+        asleep = now - self._looked_at > ASLEEP
+        self._looked_at = now
         for member in self._members:
-            if member.process is not None and member.process.poll() is not None:
-                self._bury(member, member.process)
+            if asleep:
+                member.forgive(now)
+            member.tend(now)
+        self._check_hope()
         return any(not member.done for member in self._members)
 
     def stop(self, patience: float) -> None:
         """Asks every worker to come to its end, and kills those that do not in time."""
-        alive = [m.process for m in self._members if m.process and m.process.poll() is None]
+        alive = [process for member in self._members if (process := member.alive) is not None]
         for process in alive:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + patience
@@ -94,74 +91,54 @@ class Crew:
             time.sleep(POLL)
         for process in alive:
             process.kill()
-            process.wait()
+        for process in alive:
+            # Longer is only one that a disk holds up.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience / 5)
 
-    def statuses(self) -> list[WorkerStatus]:
+    def statuses(self) -> dict[int, WorkerStatus]:
         """What the workers of this run, as far as they have spoken, last said."""
-        spoken = (self._status(member) for member in self._members)
-        return [status for status in spoken if status is not None]
+        spoken = ((member.index, member.status) for member in self._members)
+        return {index: status for index, status in spoken if status is not None}
 
-    def _bury(self, member: _Member, process: subprocess.Popen[bytes]) -> None:
-        """A worker has ended: done, or to be started again, or hopeless."""
-        status = self._status(member)
-        if process.returncode == 0:
-            member.done = True
-            member.process = process
-            return
-        member.hasty_deaths = 0 if status is not None else member.hasty_deaths + 1
-        if process.returncode in RETRYING_IS_NO_USE or member.hasty_deaths == HASTY_DEATHS:
-            log = self._store.log_file(member.index)
-            raise CrewError(f"{last_line(log)} (worker {member.index}, see {log})")
-        self._launch(member)
+    def _check_hope(self) -> None:
+        left = [member for member in self._members if not member.done]
+        if left and all(each.short_lives >= HASTY_DEATHS and not each.spoken for each in left):
+            log = self._store.log_file(left[0].index)
+            raise CrewError(f"{last_line(log)} (worker {left[0].index}, see {log})")
 
-    def _status(self, member: _Member) -> WorkerStatus | None:
-        """What the member's present process said, if it has."""
-        status = self._store.status(member.index)
-        if status is None or member.process is None or status.pid != member.process.pid:
-            return None
-        return status
+    def _member(self, index: int) -> Member:
+        return Member(
+            index, self._store, self.duty.limits, lambda starts: self._orders(index, starts)
+        )
 
-    def _launch(self, member: _Member) -> None:
-        runs = 0
-        if member.share is not None:
-            status = self._store.status(member.index)
-            done = status.cases - member.cases_before if status is not None else 0
-            runs = member.share - done
-            if runs <= 0:
-                member.done = True
-                return
-        arguments = self._arguments(member, runs)
-        with self._store.log_file(member.index).open("ab") as log:
-            member.process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(),
-                # A terminal's ctrl-C is for the supervisor, who passes it on.
-                start_new_session=True,
-            )
-        member.starts += 1
-
-    def _arguments(self, member: _Member, runs: int) -> list[str]:
+    def _orders(self, index: int, starts: int) -> Orders | None:
+        """What a worker has to do that was started so often before; None: nothing is left."""
         duty = self.duty
-        seed = duty.seed + member.index + SEED_STRIDE * member.starts
-        return [
-            *(sys.executable, "-P", "-m", "fuzz.worker"),
-            *("--campaign", str(self._store.root)),
-            *("--index", str(member.index)),
-            *("--seed", str(seed % (1 << 32) or 1)),  # libFuzzer's 0 is for a random one
-            *("--epoch", repr(duty.epoch)),
-            *("--until", repr(duty.until)),
-            *("--runs", str(runs)),
-            *("--coverage", duty.coverage.value),
-            *("--reading", duty.reading.value),
-            *("--parent", str(os.getpid())),
-            *(word for kernel in duty.kernels for word in ("--kernel", kernel)),
-        ]
+        runs = self._left(index)
+        if runs == 0:
+            return None
+        return Orders(
+            campaign=self._store.root,
+            index=index,
+            # libFuzzer's 0 is for a random one.
+            seed=(duty.seed + index + SEED_STRIDE * starts) % (1 << 32) or 1,
+            epoch=duty.epoch,
+            until=duty.until,
+            runs=runs or 0,
+            engine=duty.engine,
+            coverage=duty.coverage,
+            reading=duty.reading,
+            parent=os.getpid(),
+            kernels=self.split_kernels.get(index, duty.kernels),
+        )
 
-
-def _share(duty: Duty, index: int) -> int | None:
-    if duty.cases is None:
-        return None
-    return duty.cases // duty.workers + (index < duty.cases % duty.workers)
+    def _left(self, index: int) -> int | None:
+        """How many cases are left to a worker; None where time alone decides."""
+        duty = self.duty
+        if duty.cases is None:
+            return None
+        share = duty.cases // duty.workers + (index < duty.cases % duty.workers)
+        status = self._store.status(index)
+        done = status.cases - self._cases_before.get(index, 0) if status is not None else 0
+        return max(share - done, 0)

@@ -37,6 +37,7 @@ from fuzz.scope import LAYOUTS
 from fuzz.shrink import shrink, sort_key
 from fuzz.sighting import Observer, Sighting, sightings
 from fuzz.store import Store, StoreError, open_store
+from fuzz.together import Together
 
 CHECK_EVERY: Final = 64  # cases; some tens of milliseconds
 SHRINK_BUDGET: Final = 3000  # runs of the model
@@ -62,6 +63,7 @@ class Examiner:
         self._plan = plan
         self._model = Model()
         self._kernels = {name: KERNELS[name] for name in plan.kernels}
+        self._together = Together(self._model, self._kernels)
         self._sizes = {finding.name: finding.size for finding in store.findings()}
         self._seen: Counter[str] = Counter()
         self._crashes = 0
@@ -93,11 +95,10 @@ class Examiner:
 
     def _examine(self, case: Case) -> None:
         try:
-            for name, kernel in self._kernels.items():
-                outcomes = self._model.run(case, kernel)
+            for outcomes, names in self._together.run(case).items():
                 breaches = judge(case, outcomes, self._plan.reading)
                 if breaches:
-                    for sighting in sightings(name, case, outcomes, breaches):
+                    for sighting in sightings(names, case, outcomes, breaches):
                         self._see(sighting)
         except (OSError, StoreError):
             raise

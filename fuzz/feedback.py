@@ -13,7 +13,7 @@ from typing import Final
 
 from emu.abi import ExitReason
 from emu.outcome import RunOutcome
-from fuzz.coverage import Arms
+from fuzz.coverage import CAPACITY, Arms
 
 OUTCOMES: Final = 1 << 12
 MEMORY_FAULT: Final = int(ExitReason.MEMORY_FAULT)
@@ -23,6 +23,8 @@ THIS_ACCESS: Final = 1
 AN_EARLIER_ACCESS: Final = 2
 _ALIGN: Final = 64
 _FIRST_PC: Final = 1 << 12
+_NO_ARMS: Final = bytes(CAPACITY)
+_NO_OUTCOMES: Final = bytes(OUTCOMES)
 _Bounds = tuple[ctypes.c_void_p, ctypes.c_void_p]
 
 
@@ -59,6 +61,16 @@ class Feedback:
     def arms_known(self) -> int:
         """How many arms there are."""
         return len(self._arms.places)
+
+    def features(self) -> int:
+        """What the present case reached: its outcomes and its arms, a byte each of one number."""
+        arms = self._arms.counts[: len(self._arms.places)]
+        return int.from_bytes(self.outcomes + arms, "little")
+
+    def clear(self) -> None:
+        """Forgets the present case, as libFuzzer does before each."""
+        self._arms.counts[:] = _NO_ARMS
+        self.outcomes[:] = _NO_OUTCOMES
 
     @contextmanager
     def paused(self) -> Iterator[None]:

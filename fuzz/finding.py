@@ -24,6 +24,15 @@ class State(Enum):
 
 
 @unique
+class Standing(Enum):
+    """What a finding's smallest case shows now that judge or model have changed since."""
+
+    THERE = "there"
+    GONE = "gone"
+    MOVED = "other signature"
+
+
+@unique
 class Backing(Enum):
     """What lies behind the address that the guest was at."""
 
@@ -55,7 +64,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ``errno``, ``exit_reason``, ``access``, ``backing``, ``outcome`` and ``reason`` are those of the
     breaching KVM_RUN of the smallest case; ``errno`` is "" where KVM_RUN did not fail. ``first``
     and ``smallest`` are cases as text. ``count`` is the number of cases that showed the finding,
-    those that the shrinker tried not among them.
+    those that the shrinker tried not among them. ``now``: what ``smallest`` showed when it was
+    judged again, which may be another signature, or none.
     """
 
     signature: str
@@ -79,6 +89,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     smallest: str
     confirmations: tuple[Confirmation, ...] = ()
+    standing: Standing = Standing.THERE
+    now: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,7 +101,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def merged(known: Finding, new: Finding) -> Finding:
     """Both sightings in one: the earlier discovery, the smaller case, and all counts."""
     earlier, later = sorted((known, new), key=lambda finding: finding.found_after_s)
-    smaller = new if new.size < known.size else known
+    # A case that shows it no more is no case of it, however small.
+    smaller = new if new.size < known.size or known.standing is not Standing.THERE else known
     state = State.OBSERVED if State.OBSERVED in (known.state, new.state) else State.CLAIM
     return msgspec.structs.replace(
         smaller,

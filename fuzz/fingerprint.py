@@ -17,7 +17,7 @@ import emu
 import fuzz
 
 _SCOPE: Final = ("fuzz.scope", "fuzz.footprint", "fuzz.enumeration")
-_JUDGE: Final = ("fuzz.judge", "fuzz.signature")
+_JUDGE: Final = ("fuzz.judge", "fuzz.signature", "fuzz.together")
 
 
 class Fingerprints(msgspec.Struct, frozen=True):

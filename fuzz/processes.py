@@ -1,9 +1,13 @@
-"""What the processes that we start have in common: their environment, and their last words."""
+"""What the processes that we start have in common: environment, exit statuses, last words."""
 
 import os
 from pathlib import Path
+from typing import Final
 
 import fuzz
+
+UNUSABLE: Final = 2  # exit status of a worker: the campaign directory cannot be used
+NO_ENGINE: Final = 3  # exit status of a worker: the engine is not installed here
 
 
 def environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A breach seen in one run of one case, and what a finding says of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -64,15 +65,20 @@ class Sighting:
 
 
 def sightings(
-    kernel: str, case: Case, outcomes: Outcomes, breaches: tuple[Breach, ...]
+    kernels: str | Sequence[str], case: Case, outcomes: Outcomes, breaches: tuple[Breach, ...]
 ) -> list[Sighting]:
-    """One sighting for each signature among the breaches, the first of each."""
-    found: dict[Signature, Sighting] = {}
+    """One sighting for each signature among the breaches, the first of each; for each kernel, where
+    several have these outcomes.
+    """
+    found: dict[Signature, Breach] = {}
     timeline = Timeline(case, outcomes)
     for breach in breaches:
-        key = signature(timeline, breach)
-        found.setdefault(key, Sighting(kernel, case, outcomes, breach, key))
-    return list(found.values())
+        found.setdefault(signature(timeline, breach), breach)
+    return [
+        Sighting(kernel, case, outcomes, breach, key)
+        for kernel in ([kernels] if isinstance(kernels, str) else kernels)
+        for key, breach in found.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

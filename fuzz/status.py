@@ -20,7 +20,8 @@ class Snapshot:
     """A campaign at one moment. ``workers``: how many are at work.
 
     ``cases`` and ``seconds`` are of all its runs together; ``cases_per_second`` is the median over
-    the workers of the present run. ``arms`` is the most that any worker has seen.
+    the workers of the present run. ``arms`` is the most that any worker has seen. ``waiting``: how
+    many workers died so often that they are left alone for a while.
     """
 
     workers: int
@@ -34,6 +35,7 @@ class Snapshot:
     mutator_incidents: int
     questions: int
     findings: tuple[Finding, ...]
+    waiting: int = 0
 
     @property
     def newest(self) -> Finding | None:
@@ -55,6 +57,7 @@ def snapshot(
     *,
     at_work: Sequence[WorkerStatus],
     restarts: int,
+    waiting: int = 0,
 ) -> Snapshot:
     """What all workers that ever were, and those ``at_work``, add up to."""
     rates = [
@@ -74,6 +77,7 @@ def snapshot(
         mutator_incidents=sum(status.mutator_incidents for status in at_work),
         questions=sum(status.questions for status in at_work),
         findings=tuple(findings),
+        waiting=waiting,
     )
 
 
@@ -101,6 +105,8 @@ def _troubles(now: Snapshot) -> Iterator[str]:
     """What went wrong with us, which is nothing as a rule."""
     if now.restarts:
         yield _counted(now.restarts, "restart")
+    if now.waiting:
+        yield f"{_counted(now.waiting, 'worker')} dying again and again"
     if now.harness_crashes:
         yield _counted(now.harness_crashes, "harness crash", "es")
     if now.questions:

@@ -1,10 +1,14 @@
 """The campaign directory: everything a campaign knows, readable by a person, and its only writer.
 
     campaign.json          what was asked for, and the versions that did it
-    corpus/                the inputs that libFuzzer keeps
+    corpus/N/              the inputs that worker N keeps (see fuzz.shards)
+    statistics.jsonl       the course so far (see fuzz.series)
     findings/NAME.json     a finding; NAME.case beside it is its smallest case
     workers/N.json, N.log  what worker N last said of itself, and what it printed
+    workers/N.input        the input that it has in hand (see fuzz.hand)
     harness/               inputs on which we, not the kernel, went wrong, with their tracebacks
+    contract/N.json        what of the contract worker N put to the test, of a sample of its cases
+    report.html            all of it as a page (see triage.report_page)
     questions/             cases on which the model and ``fuzz.expect`` differ: one of them is wrong
 
 Several workers write at once: findings are read, merged and written under ``findings/.lock``.
@@ -20,18 +24,25 @@ from typing import Final, TypeVar
 import msgspec
 
 from fuzz import durable
-from fuzz.finding import Confirmation, Finding, confirmed, merged
+from fuzz.contract_coverage import Coverage
+from fuzz.finding import Confirmation, Finding, Standing, confirmed, merged
+from fuzz.fingerprint import Fingerprints
+from fuzz.shards import shards
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READ: Final = (1, FORMAT)  # in format 1 the corpus had no shards
 CONFIGURATION: Final = "campaign.json"
 CORPUS: Final = "corpus"
 FINDINGS: Final = "findings"
 WORKERS: Final = "workers"
 HARNESS: Final = "harness"
 QUESTIONS: Final = "questions"
+CONTRACT: Final = "contract"
 HARNESS_LIMIT: Final = 100
 QUESTIONS_LIMIT: Final = 100
-_FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS, QUESTIONS)
+DEATHS: Final = "died-*.bytes"
+DEATHS_LIMIT: Final = 1000
+_FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS, QUESTIONS, CONTRACT)
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -49,7 +60,11 @@ class Versions(msgspec.Struct, frozen=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``campaign.json`` holds: the settings of the latest run of the campaign."""
+    """What ``campaign.json`` holds: the settings of the latest run of the campaign.
+
+    ``split``: the kernels are dealt out to the workers, in place of all to each. ``code``: digests
+    of the judge and the model that ran.
+    """
 
     format: int
     created_at: datetime
@@ -59,6 +74,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     seed: int
     versions: Versions
+    engine: str = ""
+    split: bool = False
+    code: Fingerprints | None = None
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +84,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``seconds`` is the age of the campaign, all its runs together, and ``cases`` counts over all of
     them too. ``process_cases`` and ``process_seconds`` are this process's own. ``arms`` are branch
-    arms of the model seen, out of ``arms_known``; 0 where they are not counted.
+    arms of the model seen, out of ``arms_known``; 0 where they are not counted. ``reread`` is how
+    many inputs were run again at the start, which are no ``cases``. Of ``rerun`` cases, run a
+    second time on a fresh machine, ``differed`` came out otherwise.
     """
 
     pid: int
@@ -81,6 +101,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     rss_mib: int
     finished: bool
     questions: int = 0
+    reread: int = 0
+    rerun: int = 0
+    differed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +116,14 @@ class Store:
     def corpus(self) -> Path:
         """Where libFuzzer keeps its inputs."""
         return self.root / CORPUS
+
+    def shard(self, worker: int) -> Path:
+        """Where worker keeps its inputs; nobody else writes there."""
+        return self.corpus / f"{worker}"
+
+    def shards(self) -> list[Path]:
+        """The shards of all workers that ever ran here."""
+        return shards(self.corpus)
 
     @property
     def harness(self) -> Path:
@@ -125,6 +156,15 @@ class Store:
             self._put(stored)
         return stored
 
+    def probe(self) -> None:
+        """Raises StoreError if nothing can be written any more, with the disk's own reason."""
+        path = self.root / "probe"
+        try:
+            durable.write(path, bytes(1 << 16))
+            path.unlink()
+        except OSError as error:
+            raise StoreError(f"{self.root}: {error.strerror}") from error
+
     def count(self, name: str, more: int) -> None:
         """Adds ``more`` sightings to a finding that is there."""
         with self._findings_locked():
@@ -139,6 +179,12 @@ class Store:
             self._put(stored)
         return stored
 
+    def restand(self, name: str, standing: Standing, now: tuple[str, ...]) -> None:
+        """Notes what the smallest case of a finding that is there shows now."""
+        with self._findings_locked():
+            known = _read(self._finding_file(name), Finding)
+            self._put(msgspec.structs.replace(known, standing=standing, now=now))
+
     def findings_changed_at(self) -> int:
         """Changes whenever a finding does; a look at this is cheaper than at them."""
         return (self.root / FINDINGS).stat().st_mtime_ns
@@ -151,6 +197,8 @@ class Store:
                 raise StoreError(f"{self.root}: another campaign is at work there")
             for folder in (".", *_FOLDERS):
                 durable.sweep(self.root / folder)
+            for shard in self.shards():
+                durable.sweep(shard)
             self._rewrite_cases()
             yield
 
@@ -183,30 +231,77 @@ class Store:
         """Where what worker prints goes."""
         return self.root / WORKERS / f"{worker}.log"
 
+    def hand_file(self, worker: int) -> Path:
+        """Where the input is that worker has in hand."""
+        return self.root / WORKERS / f"{worker}.input"
+
     def set_status(self, worker: int, status: WorkerStatus) -> None:
         """Replaces what is known of a worker; not worth a flush to the disk."""
         durable.replace(self.root / WORKERS / f"{worker}.json", _json(status))
 
     def status(self, worker: int) -> WorkerStatus | None:
-        """What a worker last said of itself."""
+        """What a worker last said of itself; None too for what a power cut has left of it."""
         path = self.root / WORKERS / f"{worker}.json"
-        return _read(path, WorkerStatus) if path.exists() else None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     def statuses(self) -> dict[int, WorkerStatus]:
         """What each worker that ever ran here last said of itself."""
         files = (self.root / WORKERS).glob("[0-9]*.json")
-        return {int(path.stem): _read(path, WorkerStatus) for path in sorted(files)}
+        said = ((int(path.stem), self.status(int(path.stem))) for path in sorted(files))
+        return {worker: status for worker, status in said if status is not None}
+
+    # CONTRACT
+
+    def set_coverage(self, worker: int, coverage: Coverage) -> None:
+        """Replaces what a worker put to the test; not worth a flush to the disk."""
+        durable.replace(self._contract_file(worker), _json(coverage))
+
+    def coverage(self, worker: int) -> Coverage | None:
+        """What a worker put to the test so far."""
+        path = self._contract_file(worker)
+        return _read(path, Coverage) if path.exists() else None
+
+    def coverages(self) -> list[Coverage]:
+        """What each worker that ever ran here put to the test."""
+        files = sorted((self.root / CONTRACT).glob("[0-9]*.json"))
+        return [_read(path, Coverage) for path in files]
+
+    def _contract_file(self, worker: int) -> Path:
+        return self.root / CONTRACT / f"{worker}.json"
 
     # HARNESS
 
     def record_harness_crash(self, name: str, data: bytes, traceback: str) -> bool:
         """Keeps an input on which we went wrong, once for each ``name``, up to a limit."""
         path = self.harness / f"{name}.bytes"
-        if path.exists() or len(list(self.harness.glob("*.bytes"))) >= HARNESS_LIMIT:
+        if path.exists() or self._kept("[!.]*.bytes") - self._kept(DEATHS) >= HARNESS_LIMIT:
             return False
         durable.write(self.harness / f"{name}.txt", traceback.encode())
         durable.write(path, data)
         return True
+
+    def record_death(self, name: str, data: bytes, reason: str) -> bool:
+        """Keeps the input that a worker had in hand as it died; no worker is to run it again."""
+        path = self.harness / f"died-{name}.bytes"
+        if path.exists() or self._kept(DEATHS) >= DEATHS_LIMIT:
+            return False
+        durable.write(path.with_suffix(".txt"), f"{reason}\n".encode())
+        durable.write(path, data)
+        return True
+
+    def denied(self) -> frozenset[bytes]:
+        """The inputs that are not to be run again."""
+        return frozenset(path.read_bytes() for path in self.harness.glob(DEATHS))
+
+    def harness_kept(self) -> int:
+        """How many inputs are kept on which we went wrong."""
+        return self._kept("[!.]*.bytes")
+
+    def _kept(self, pattern: str) -> int:
+        return sum(1 for _ in self.harness.glob(pattern))
 
     # QUESTIONS
 
@@ -214,6 +309,10 @@ class Store:
     def questions(self) -> Path:
         """Where cases are kept on which model and expectation differ."""
         return self.root / QUESTIONS
+
+    def questions_kept(self) -> int:
+        """How many."""
+        return sum(1 for _ in self.questions.glob("[!.]*.case"))
 
     def record_question(self, name: str, content: str) -> bool:
         """Keeps a case, once for each ``name``, up to a limit."""
@@ -267,7 +366,7 @@ def _configuration(root: Path) -> Configuration:
         version = msgspec.json.decode(content, type=_Format).format
     except msgspec.MsgspecError as error:
         raise StoreError(f"{path}: damaged: {error}") from error
-    if version != FORMAT:
+    if version not in READ:
         raise StoreError(f"{path}: format {version}, but this version reads format {FORMAT}")
     return _decode(path, content, Configuration)
 

@@ -1,4 +1,4 @@
-"""What one execution is: bytes to a case, the case on each kernel, the judge, and what to keep.
+"""What one execution is: bytes to a case, the case on all kernels, the judge, and what to keep.
 
 It goes on after a finding: each is stored at once as it was found, then shrunk and stored again.
 An exception in here is our fault and never a finding: the input is kept apart, and it goes on.
@@ -7,7 +7,8 @@ An exception in here is our fault and never a finding: the input is kept apart, 
 import re
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Final
 
 from emu import text, wire
@@ -15,15 +16,22 @@ from emu.case import Case
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import Outcomes
+from fuzz import recheck
+from fuzz.asked import Asked
 from fuzz.contract import Reading
 from fuzz.expect import questions
 from fuzz.feedback import Feedback
+from fuzz.finding import Standing
 from fuzz.judge import judge
+from fuzz.shards import sha1
 from fuzz.shrink import shrink, sort_key
 from fuzz.sighting import Observer, Sighting, sightings
 from fuzz.store import Store, StoreError
+from fuzz.together import Together
+from fuzz.view import Timeline
 
 ASK_EVERY: Final = 16  # cases: to ask costs as much as to judge several
+NOTE_EVERY: Final = 512  # cases: a sample says what of the contract was put to the test
 SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
 
@@ -41,13 +49,22 @@ class Target:
         self.cases = 0
         self.harness_crashes = 0
         self.questions = 0
+        self.hurried = False
+        self.recheck = recheck.Recheck(kernels)
+        self.asked = Asked()
         self._store = store
         self._reading = reading
         self._feedback = feedback
         self._age = age
         self._model = Model()
         self._kernels = dict(kernels)
-        self._sizes = {finding.name: finding.size for finding in store.findings()}
+        self._together = Together(self._model, kernels)
+        self._sizes = {
+            finding.name: finding.size
+            for finding in store.findings()
+            # A case that shows it no more is no measure for one that does.
+            if finding.standing is Standing.THERE
+        }
         self._uncounted: Counter[str] = Counter()
         self._crash_sites: set[str] = set()
         self._asked: set[str] = set()
@@ -57,15 +74,19 @@ class Target:
         self.cases += 1
         try:
             case = wire.decode(data)
-            for name, kernel in self._kernels.items():
-                outcomes = self._model.run(case, kernel)
+            groups = self._together.run(case)
+            for outcomes, names in groups.items():
                 self._feedback.mark(outcomes.runs)
                 breaches = judge(case, outcomes, self._reading)
                 if breaches:
-                    for sighting in sightings(name, case, outcomes, breaches):
+                    for sighting in sightings(names, case, outcomes, breaches):
                         self._see(sighting)
                 elif self.cases % ASK_EVERY == 0:
-                    self._ask(name, case, outcomes)
+                    self._ask(names, case, outcomes)
+            if self.cases % NOTE_EVERY == 0:
+                self._note(case, groups)
+            if self.cases % recheck.EVERY == 0:
+                self._run_again(data, case, groups)
         except (OSError, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
@@ -76,19 +97,36 @@ class Target:
         """Whether the campaign has a finding."""
         return bool(self._sizes)
 
+    def forget_counts(self) -> None:
+        """What was seen so far had been seen before."""
+        self._uncounted.clear()
+
     def store_counts(self) -> None:
         """Writes down how often each finding was seen since the last time."""
         for name, count in self._uncounted.items():
             self._store.count(name, count)
         self._uncounted.clear()
 
-    def _ask(self, kernel: str, case: Case, outcomes: Outcomes) -> None:
-        """Keeps a case in which the kernel does what was not expected, and breaks no clause."""
-        for question in questions(case, outcomes):
+    def _note(self, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> None:
+        """Counts what of the contract the case puts to the test, on every kernel."""
+        for outcomes, names in groups.items():
+            self.asked.note("", Timeline(case, outcomes), len(names))
+
+    def _run_again(self, data: bytes, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> None:
+        """Keeps a case that comes out otherwise on another machine."""
+        with self._feedback.paused():
+            difference = self.recheck.difference(case, groups)
+        if difference:
+            name = f"differed-{sha1(data)}"
+            self._store.record_harness_crash(name, data, f"{difference}\n\n{text.dump(case)}")
+
+    def _ask(self, kernels: Sequence[str], case: Case, outcomes: Outcomes) -> None:
+        """Keeps a case in which kernels do what was not expected, and break no clause."""
+        for kernel, question in product(kernels, questions(case, outcomes)):
             name = f"{kernel}--{_slug(question.reason)}"
             if name not in self._asked:
                 self._asked.add(name)
-                head = f"# A question, not a finding: {kernel}, run {question.run + 1}.\n"
+                head = f"# A question, not a finding: {kernel}, step {question.step + 1}.\n"
                 content = f"{head}# {question.reason}\n{text.dump(case)}"
                 self.questions += self._store.record_question(name, content)
 
@@ -112,7 +150,7 @@ class Target:
         observer = Observer(self._model, name, self._kernels[name], self._reading)
 
         def interesting(case: Case) -> bool:
-            return observer.look_for(wanted, case) is not None
+            return not self.hurried and observer.look_for(wanted, case) is not None
 
         with self._feedback.paused():
             smallest = shrink(sighting.case, interesting, SHRINK_BUDGET)

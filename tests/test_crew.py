@@ -1,0 +1,217 @@
+"""A worker that crashes, hangs or grows is replaced, and what it had in hand is not run again."""
+
+import signal
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from emu import text, wire
+from fuzz.campaign import Settings, run_campaign
+from fuzz.coverage import Arms, Mode
+from fuzz.hand import Hand, held
+from fuzz.member import Limits, cause, delay
+from fuzz.mutate import MAX_SIZE
+from fuzz.orders import Engine, Orders, parsed
+from fuzz.search import Search
+from fuzz.series import samples
+from fuzz.shards import sha1
+from fuzz.status import Snapshot, line
+from fuzz.store import Store, create_store
+from tests.test_campaign import LEAK, LEAKING, is_running, needs_atheris, settings, started
+from tests.test_store import configuration
+
+MISBEHAVIOUR: Final = Path(__file__).parent / "misbehaviour"
+DATA: Final = wire.encode(text.load(LEAKING))
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("PYTHONPATH", str(MISBEHAVIOUR))
+    monkeypatch.setenv("GFF_TEST_TURNS", str(tmp_path / "turns"))
+    return monkeypatch
+
+
+def endless(campaign: Path, limits: Limits) -> Settings:
+    return replace(settings(campaign), cases=None, seconds=60.0, limits=limits)
+
+
+# AS A WORKER ENDS
+
+ENDS: Final = [
+    ("crash", "SIGSEGV", "SIGSEGV, after"),
+    # In a native loop, where no signal's handler in Python would ever run.
+    ("hang", "hung", "hung: no sign of life for 1 s, after"),
+    ("leak", "memory", "memory: "),
+]
+
+
+@needs_atheris
+@pytest.mark.parametrize(("word", "kind", "reason"), ENDS)
+def test_a_worker_that_misbehaves_is_replaced_and_its_input_kept(
+    tmp_path: Path, misbehaving: pytest.MonkeyPatch, word: str, kind: str, reason: str
+) -> None:
+    misbehaving.setenv("GFF_TEST_WORKER", f"0 0.1 {word} live")
+    store = Store(tmp_path / "c")
+    at_work: list[int] = []
+
+    def watch(now: Snapshot) -> None:
+        at_work.append(now.restarts)
+        if now.restarts and now.workers:
+            raise KeyboardInterrupt  # it has spoken again
+
+    silence = 1.0 if word == "hang" else 30.0
+    limits = Limits(start=60.0, silence=silence, rss_mib=250)
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(endless(store.root, limits), watch)
+    assert at_work[-1] == 1
+    (kept,) = store.harness.glob("*.bytes")
+    assert kept.name == f"died-{kind}-{sha1(kept.read_bytes())}.bytes"
+    assert kept.with_suffix(".txt").read_text().startswith(reason)
+    assert store.denied() == {kept.read_bytes()}
+    if word == "hang":
+        assert "Fatal Python error: Aborted" in store.log_file(0).read_text()
+
+
+@needs_atheris
+def test_a_worker_that_dies_again_and_again_is_left_alone_and_the_others_go_on(
+    tmp_path: Path, misbehaving: pytest.MonkeyPatch
+) -> None:
+    misbehaving.setenv("GFF_TEST_WORKER", "1 0 stillborn")
+    said: list[str] = []
+
+    def watch(now: Snapshot) -> None:
+        if now.waiting and now.cases:
+            said.append(line(now).plain)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(replace(endless(tmp_path / "c", Limits()), workers=2), watch)
+    assert "1 worker dying again and again" in said[0]
+
+
+@needs_atheris
+def test_a_signal_ends_a_campaign_within_two_seconds_though_a_worker_hangs(
+    tmp_path: Path, misbehaving: pytest.MonkeyPatch
+) -> None:
+    misbehaving.setenv("GFF_TEST_WORKER", "0 0 hang")
+    process, workers = started(tmp_path / "c")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    process.communicate(timeout=10)
+    assert time.monotonic() - told < 2 + 1  # and a second for a busy machine
+    assert process.returncode == 0
+    assert not any(map(is_running, workers))
+
+
+@pytest.mark.parametrize(
+    ("short_lives", "seconds"), [(0, 0), (2, 0), (3, 1), (4, 2), (8, 32), (9, 60), (99, 60)]
+)
+def test_the_more_short_lives_the_longer_the_wait(short_lives: int, seconds: float) -> None:
+    assert delay(short_lives) == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (77, "status 77"), (-60, "signal 60")]
+)
+def test_what_a_process_died_of_has_a_name(code: int, words: str) -> None:
+    assert cause(code) == words
+
+
+# THE INPUT IN HAND
+
+
+def test_the_input_in_hand_is_there_for_others_to_read(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / "hand")
+    assert held(tmp_path / "hand") == b""
+    for data in (b"long" * 100, b"short", bytes(MAX_SIZE)):
+        hand.hold(data)
+        assert held(tmp_path / "hand") == data
+
+
+def test_where_nothing_was_in_hand_there_is_nothing(tmp_path: Path) -> None:
+    assert held(tmp_path / "none") == b""
+    (tmp_path / "empty").write_bytes(b"")
+    assert held(tmp_path / "empty") == b""
+
+
+def orders(store: Store) -> Orders:
+    wanted = settings(store.root)
+    return Orders(
+        campaign=store.root,
+        index=3,
+        seed=1,
+        epoch=time.monotonic(),
+        until=float("inf"),
+        runs=0,
+        engine=Engine.PLAIN,
+        coverage=Mode.NONE,
+        reading=wanted.reading,
+        parent=1,
+        kernels=("v7.3", "clean"),
+        first=True,
+    )
+
+
+def test_orders_survive_the_command_line(tmp_path: Path) -> None:
+    given = orders(Store(tmp_path))
+    assert parsed(given.command()[4:]) == given
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_an_input_that_a_worker_died_of_is_not_run_again(tmp_path: Path, *, denied: bool) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    if denied:
+        store.record_death(f"hung-{sha1(DATA)}", DATA, "hung")
+    search = Search(replace(orders(store), first=False), store, Arms(), nullcontext())
+    search.test_one_input(DATA)
+    assert bool(store.findings()) != denied
+    assert held(store.hand_file(3)) == (b"" if denied else DATA)
+
+
+# WHAT IS THERE AT THE START
+
+
+@needs_atheris
+@pytest.mark.parametrize("engine", Engine)
+def test_what_is_run_again_at_the_start_is_no_case(tmp_path: Path, engine: Engine) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    store.shard(5).mkdir()
+    (store.shard(5) / sha1(DATA)).write_bytes(DATA)
+    run_campaign(replace(settings(store.root), cases=100, engine=engine), lambda _: None)
+    status = store.status(0)
+    assert status is not None
+    assert (status.cases, status.process_cases) == (100, 100)
+    assert status.reread >= 1
+    (leak,) = [found for found in store.findings() if found.name == LEAK]
+    assert leak.first == text.dump(text.load(LEAKING))
+
+
+def test_a_worker_is_given_what_another_has_found_in_place_of_a_mutant(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    search = Search(replace(orders(store), first=False), store, Arms(), nullcontext())
+    assert search.mutate(b"", MAX_SIZE, 0) != DATA
+    store.shard(0).mkdir()
+    (store.shard(0) / sha1(DATA)).write_bytes(DATA)
+    search.test_one_input(b"")  # the first is followed by a look around
+    assert search.mutate(b"", MAX_SIZE, 0) == DATA
+    assert search.mutate(b"", MAX_SIZE, 0) != DATA
+
+
+# KERNELS
+
+
+@needs_atheris
+def test_kernels_can_be_dealt_out_to_the_workers(tmp_path: Path) -> None:
+    kernels = ("v7.3", "clean", "scribble-on-exit")
+    wanted = replace(settings(tmp_path / "c"), kernels=kernels, workers=2, cases=600, split=True)
+    run_campaign(wanted, lambda _: None)
+    (last,) = samples(tmp_path / "c")[-1:]
+    assert {worker.index: worker.kernels for worker in last.workers} == {
+        0: ("v7.3", "scribble-on-exit"),
+        1: ("clean",),
+    }
