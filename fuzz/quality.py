@@ -1,4 +1,4 @@
-"""How good the search is: cases to the first finding in each known-bad kernel, guided or not.
+"""How good a search is: cases to the first finding in each known-bad kernel, in several ways.
 
 Trials are independent, so their results are kept one a line in a file, and a later run adds to
 them. The interval is that of the median, from the order of the results alone.
@@ -14,35 +14,38 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from fuzz.coverage import Mode
-from fuzz.trial import Result, Trial, run_trial
+from fuzz.trial import Result, Trial, Way, run_trial
 
-MODES: Final = (Mode.COUNTERS, Mode.NONE)
+WAYS: Final = (Way.GUIDED, Way.UNGUIDED)
+COMPARED: Final = (Way.GUIDED, Way.UNGUIDED, Way.STATEFUL)
 CONFIDENCE: Final = 0.95
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Figures(NamedTuple):
-    """Of the trials of one kernel in one mode. ``cases``: median; ``low``, ``high``: its interval.
+    """Of the trials of one kernel in one way. ``cases``: median; ``low``, ``high``: its interval.
 
-    A trial that was given up counts as more than any other: where the median, or an end of the
-    interval, falls on one, it is None.
+    ``seconds``: the median time. A trial that was given up counts as more than any other: where
+    the median, or an end of the interval, falls on one, it is None.
     """
 
     trials: int
     found: int
     cases: float | None
+    seconds: float | None
     low: int | None
     high: int | None
     slowest: float
 
 
-def planned(kernels: Sequence[str], trials: int, seconds: float) -> Iterator[Trial]:
+def planned(
+    kernels: Sequence[str], ways: Sequence[Way], trials: int, seconds: float
+) -> Iterator[Trial]:
     """All trials, so that after any number of them each kernel has had about as many."""
     for seed in range(1, trials + 1):
         for kernel in kernels:
-            for mode in MODES:
-                yield Trial(kernel, mode, seed, seconds)
+            for way in ways:
+                yield Trial(kernel, way, seed, seconds)
 
 
 def run_trials(
@@ -87,14 +90,17 @@ def append(path: Path, result: Result) -> None:
 
 
 def figures(results: Sequence[Result]) -> Figures:
-    """The figures of some trials of the same kernel and mode; there must be one at least."""
+    """The figures of some trials of the same kernel and way; there must be one at least."""
     found = sorted(result.cases for result in results if result.found)
-    ordered: list[int | None] = [*found, *(None for result in results if not result.found)]
+    given_up = [None] * (len(results) - len(found))
+    ordered: list[int | None] = [*found, *given_up]
+    times = sorted(result.seconds for result in results if result.found)
     low, high = interval(len(ordered))
     return Figures(
         trials=len(ordered),
         found=len(found),
         cases=_median(ordered),
+        seconds=_median([*times, *given_up]),
         low=ordered[low],
         high=ordered[high],
         slowest=max(result.seconds for result in results),
@@ -118,7 +124,7 @@ def _covered(count: int, low: int) -> float:
     return 1.0 - 2.0 * outside / float(1 << count)
 
 
-def _median(ordered: Sequence[int | None]) -> float | None:
+def _median(ordered: Sequence[float | None]) -> float | None:
     middle = [ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]]
     known = [each for each in middle if each is not None]
     return median(known) if len(known) == len(middle) else None

@@ -1,13 +1,15 @@
-"""One trial of the search: how many cases a worker needs, from nothing, to its first finding.
+"""One trial of a search: how many cases it needs, from nothing, to its first finding.
 
-A trial is a campaign of one worker in a directory that is thrown away afterwards.
+A trial of our own search is a campaign of one worker in a directory that is thrown away afterwards.
 """
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import Enum, unique
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -16,8 +18,9 @@ import msgspec
 
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
+from fuzz.orders import Engine, Orders
 from fuzz.processes import environment, last_line
-from fuzz.store import FORMAT, Configuration, Store, Versions, create_store
+from fuzz.store import FORMAT, Configuration, Versions, create_store
 
 PATIENCE: Final = 30.0  # seconds beyond the limit that a worker may take to end
 
@@ -26,22 +29,44 @@ class TrialError(Exception):
     """A worker did not do its work; the text is one line."""
 
 
+@unique
+class Way(Enum):
+    """A way of searching: guided by libFuzzer, by nothing, by the plain engine, or Hypothesis'."""
+
+    GUIDED = "guided"
+    UNGUIDED = "unguided"
+    PLAIN = "plain"
+    STATEFUL = "stateful"
+
+
 class Trial(msgspec.Struct, frozen=True):
-    """What was tried: a kernel, a way of guiding the search, and where chance starts.
+    """What was tried: a kernel, a way of searching, and where chance starts.
 
     ``seconds``: after how long it is given up.
     """
 
     kernel: str
-    mode: Mode
+    way: Way
     seed: int
     seconds: float
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of it. ``cases`` and ``seconds`` until the finding, or until it was given up."""
+    """What came of it. ``cases`` and ``seconds`` until the finding, or until it was given up.
+
+    The time is that from the start of the process; a finding is shrunk later.
+    """
 
     trial: Trial
+    found: bool
+    cases: int
+    seconds: float
+    signature: str
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What a process of ``fuzz.stateful`` says of its search at its end."""
+
     found: bool
     cases: int
     seconds: float
@@ -51,39 +76,59 @@ class Result(msgspec.Struct, frozen=True):
 def run_trial(trial: Trial) -> Result:
     """Run it in a process of its own. Raises TrialError."""
     with TemporaryDirectory(prefix="gff-trial-") as folder:
-        store = create_store(Path(folder) / "campaign", _configuration(trial))
-        started = time.monotonic()
-        _work(trial, store, started)
-        status = store.status(0)
-        findings = store.findings()
-        if status is None:
-            raise TrialError(
-                f"{trial.kernel}: the worker said nothing: {last_line(store.log_file(0))}"
-            )
-        return Result(
-            trial=trial,
-            found=bool(findings),
-            cases=status.process_cases,
-            seconds=round(status.process_seconds, 2),
-            signature=findings[0].signature if findings else "",
-        )
+        if trial.way is Way.STATEFUL:
+            return _stateful(trial, Path(folder) / "log")
+        return _campaign(trial, Path(folder) / "campaign")
 
 
-def _work(trial: Trial, store: Store, started: float) -> None:
-    words = [
-        *(sys.executable, "-P", "-m", "fuzz.worker", "--first"),
-        *("--campaign", str(store.root), "--index", "0", "--seed", str(trial.seed)),
-        *("--epoch", repr(started), "--until", repr(started + trial.seconds), "--runs", "0"),
-        *("--coverage", trial.mode.value, "--reading", Reading.PARANOID.value),
-        *("--parent", str(os.getpid()), "--kernel", trial.kernel),
-    ]
-    with store.log_file(0).open("wb") as log:
+def _campaign(trial: Trial, folder: Path) -> Result:
+    orders = Orders(
+        campaign=folder,
+        index=0,
+        seed=trial.seed,
+        epoch=(now := time.monotonic()),
+        until=now + trial.seconds,
+        runs=0,
+        engine=Engine.PLAIN if trial.way is Way.PLAIN else Engine.ATHERIS,
+        coverage=Mode.NONE if trial.way is Way.UNGUIDED else Mode.COUNTERS,
+        reading=Reading.PARANOID,
+        parent=os.getpid(),
+        kernels=(trial.kernel,),
+        first=True,
+    )
+    store = create_store(folder, _configuration(orders))
+    _run(trial, orders.command(), store.log_file(0))
+    status = store.status(0)
+    findings = store.findings()
+    if status is None:
+        raise TrialError(f"{trial.kernel}: the worker said nothing: {last_line(store.log_file(0))}")
+    return Result(
+        trial=trial,
+        found=bool(findings),
+        cases=status.process_cases,
+        seconds=round(findings[0].found_after_s if findings else status.seconds, 2),
+        signature=findings[0].signature if findings else "",
+    )
+
+
+def _stateful(trial: Trial, log: Path) -> Result:
+    words = [sys.executable, "-P", "-m", "fuzz.stateful", "--kernel", trial.kernel]
+    words += ["--seed", str(trial.seed), "--seconds", repr(trial.seconds)]
+    words += ["--epoch", repr(time.monotonic())]
+    _run(trial, words, log)
+    tried = msgspec.json.decode(last_line(log), type=Tried)
+    return Result(trial, tried.found, tried.cases, tried.seconds, tried.signature)
+
+
+def _run(trial: Trial, words: Sequence[str], log: Path) -> None:
+    """Run a process to its end. Raises TrialError."""
+    with log.open("wb") as file:
         try:
             ended = subprocess.run(
                 words,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 env=environment(),
                 timeout=trial.seconds + PATIENCE,
                 check=False,
@@ -91,17 +136,17 @@ def _work(trial: Trial, store: Store, started: float) -> None:
         except subprocess.TimeoutExpired:
             raise TrialError(f"{trial.kernel}: the worker did not end in time") from None
     if ended.returncode:
-        raise TrialError(f"{trial.kernel}: {last_line(store.log_file(0))}")
+        raise TrialError(f"{trial.kernel}: {last_line(log)}")
 
 
-def _configuration(trial: Trial) -> Configuration:
+def _configuration(orders: Orders) -> Configuration:
     return Configuration(
         format=FORMAT,
         created_at=datetime.now(UTC),
-        kernels=(trial.kernel,),
-        reading=Reading.PARANOID.value,
-        coverage=trial.mode.value,
+        kernels=orders.kernels,
+        reading=orders.reading.value,
+        coverage=orders.coverage.value,
         workers=1,
-        seed=trial.seed,
+        seed=orders.seed,
         versions=Versions("", "", "", ""),
     )

@@ -4,15 +4,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fuzz.coverage import Mode
-from fuzz.quality import append, figures, interval, load, planned
-from fuzz.trial import Result, Trial
+from fuzz.quality import WAYS, append, figures, interval, load, planned
+from fuzz.trial import Result, Trial, Way
 from tests.command import Gff
 from triage.ending import Status
+from triage.quality_text import quality
 
 
 def result(cases: int, *, found: bool = True, seed: int = 1, kernel: str = "k") -> Result:
-    trial = Trial(kernel, Mode.COUNTERS, seed, 60.0)
+    trial = Trial(kernel, Way.GUIDED, seed, 60.0)
     return Result(trial, found, cases, cases / 1000, "C2-x-natural" if found else "")
 
 
@@ -45,7 +45,7 @@ def test_a_trial_that_was_given_up_counts_as_more_than_any_other() -> None:
 
 
 def test_every_kernel_has_as_many_trials_at_any_time() -> None:
-    plan = list(planned(("a", "b"), 2, 60.0))
+    plan = list(planned(("a", "b"), WAYS, 2, 60.0))
     assert [(trial.kernel, trial.seed) for trial in plan[:4]] == [
         ("a", 1),
         ("a", 1),
@@ -81,7 +81,7 @@ def test_a_known_bad_kernel_is_found_and_its_results_are_used_again(
     ended = call(*words, "--results", "q.jsonl")
     assert ended.status is Status.CLEAN
     lines = json.loads(ended.out)["lines"]
-    assert [(line["mode"], line["found"]) for line in lines] == [("guided", 1), ("unguided", 1)]
+    assert [(line["way"], line["found"]) for line in lines] == [("guided", 1), ("unguided", 1)]
     before = (tmp_path / "q.jsonl").read_bytes()
     assert json.loads(call(*words, "--results", "q.jsonl").out)["lines"] == lines
     assert (tmp_path / "q.jsonl").read_bytes() == before
@@ -108,3 +108,38 @@ def test_what_cannot_be_used_is_refused_in_a_line(
     ended = call("quality", "-k", "bad-size-zero", "--trials", "1", *words)
     assert ended.status is Status.USAGE
     assert reason in ended.err
+
+
+def test_every_way_of_searching_finds_a_kernel_that_breaks_at_once(call: Gff) -> None:
+    ways = [word for way in Way for word in ("--way", way.value)]
+    words = ("-k", "bad-argument-reason", "--trials", "1", "--limit", "60s", "--workers", "4")
+    ended = call("quality", *words, *ways, "--json")
+    assert ended.status is Status.CLEAN, ended.err
+    shown = json.loads(ended.out)
+    assert [(line["way"], line["found"]) for line in shown["lines"]] == [
+        (way.value, 1) for way in Way
+    ]
+
+
+def test_a_sum_is_of_all_kernels_or_not_at_all() -> None:
+    found, not_found = result(10, kernel="a"), result(99, kernel="b", found=False)
+    (total,) = quality([found, not_found], 2).totals
+    assert (total.kernels, total.found, total.cases) == (2, 1, None)
+    (total,) = quality([found, result(30, kernel="b")], 2).totals
+    assert (total.found, total.cases, total.seconds) == (2, 40, 0.04)
+
+
+def test_an_unknown_way_is_refused(call: Gff) -> None:
+    ended = call("quality", "--way", "guide")
+    assert ended.status is Status.USAGE
+    assert "unknown way of searching 'guide', did you mean guided?" in ended.err
+
+
+def test_the_comparison_needs_hypothesis_and_says_so(
+    call: Gff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    ended = call("quality", "--compare")
+    assert ended.status is Status.MISSING
+    assert ended.err.count("\n") == 1
+    assert "hypothesis is not installed" in ended.err

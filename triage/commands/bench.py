@@ -1,23 +1,40 @@
 """``gff bench``: how fast it is here, as figures and as ratios to the bare emulator."""
 
-import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Group, RenderableType
 
-from fuzz.campaign import MissingEngineError, Settings, run_campaign
-from fuzz.contract import Reading
-from fuzz.coverage import Mode
-from fuzz.crew import CrewError
+from fuzz import durable
+from fuzz.campaign import MissingEngineError
+from fuzz.member import CrewError
+from triage.bench import (
+    FORMAT,
+    QUARTERS,
+    Bench,
+    Campaign,
+    Cores,
+    Memory,
+    campaign,
+    core_counts,
+    cores,
+    live,
+    machine,
+    memory,
+    now,
+    ratios,
+)
+from triage.bench_text import report
+from triage.case_input import read_bytes
 from triage.commands.options import Json
-from triage.ending import Status
-from triage.inputs import DEFAULT_KERNEL, whole_number
+from triage.ending import Status, UserError
+from triage.inputs import whole_number
+from triage.progress import ProgressLine
 from triage.screen import note, show, show_json
-from triage.speed import CASES, ROUNDS, RUNS, Layer, layers
-from triage.tables import columns
+from triage.speed import CASES, ROUNDS, RUNS, layers
+
+_MOST: Final = 10**9
 
 Seconds = Annotated[
     int,
@@ -25,101 +42,122 @@ Seconds = Annotated[
         "--seconds",
         metavar="N",
         parser=whole_number("--seconds", 1, 3600),
-        help="How long the campaign part takes.",
+        help="How long each campaign takes, and each box.",
     ),
+]
+MemoryCases = Annotated[
+    int,
+    typer.Option(
+        "--memory-cases",
+        metavar="N",
+        parser=whole_number("--memory-cases", 0, _MOST),
+        help="Over how many cases memory is watched; 0: not at all.",
+    ),
+]
+NoCores = Annotated[bool, typer.Option("--no-cores", help="Leave out the scaling over cores.")]
+Images = Annotated[
+    list[str] | None,
+    typer.Option("--live", metavar="IMAGE", help="A box of this kernel too; may be repeated."),
+]
+Save = Annotated[
+    str | None, typer.Option("--save", metavar="FILE", help="Keep the figures as JSON.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="FILE", help="Show kept figures beside these."),
 ]
 
 
-class Campaign(msgspec.Struct, frozen=True):
-    """A short campaign of one worker, with coverage on, in an empty directory."""
-
-    seconds: float
-    cases: int
-    cases_per_second: float
-
-    @property
-    def layer(self) -> Layer:
-        """The campaign as a layer."""
-        return Layer("a campaign: one worker, coverage on", 1e6 / self.cases_per_second)
-
-
-class Bench(msgspec.Struct, frozen=True):
-    """What ``--json`` prints. ``ratios`` are to the first layer; the last is the campaign's.
-
-    ``campaign`` is None where the engine is missing.
-    """
-
-    rounds: int
-    cases_per_round: int
-    kvm_runs_per_case: int
-    layers: tuple[Layer, ...]
-    campaign: Campaign | None
-    ratios: tuple[float, ...]
-
-
-def bench(length: Seconds = 10, json: Json = False) -> Status:
-    """Measure the speed here, from the bare emulator to a campaign.
+def bench(
+    length: Seconds = 10,
+    memory_cases: MemoryCases = 50_000,
+    no_cores: NoCores = False,
+    images: Images = None,
+    save: Save = None,
+    against: Against = None,
+    json: Json = False,
+) -> Status:
+    """Measure the speed here, from the bare emulator to a campaign on every core.
 
     One fixed case of three KVM_RUNs is timed with the emulator alone, with the modelled kernel, and
-    whole; then a short campaign runs. Ratios are to the emulator alone. Nothing else should run on
-    the machine meanwhile.
+    whole; then short campaigns run, on one core and on more, and one in which the memory is
+    watched. Ratios are to the emulator alone, in the same run: compare these. Nothing else should
+    run on the machine meanwhile.
 
-    Example: gff bench --seconds 60
+    Example: gff bench --seconds 60 --save here.json
     """
-    measured = layers()
-    try:
-        campaign = _campaign(length)
-    except (MissingEngineError, CrewError) as error:
-        note(f"gff: no campaign: {error}")
-        campaign = None
-    result = Bench(ROUNDS, CASES, RUNS, measured, campaign, ratios(measured, campaign))
+    earlier = None if against is None else _kept(against)
+    with ProgressLine(None) as line:
+        result = _measured(line, length, memory_cases, images or [], no_cores=no_cores)
+    if save is not None:
+        _keep(save, result)
     if json:
         show_json(result)
     else:
-        show(report(result))
-    return Status.MISSING if campaign is None else Status.CLEAN
+        show(report(result, earlier))
+    return Status.MISSING if result.campaign is None else Status.CLEAN
 
 
-def ratios(measured: tuple[Layer, ...], campaign: Campaign | None) -> tuple[float, ...]:
-    """What each layer costs, in units of the first."""
-    everything = (*measured, campaign.layer) if campaign else measured
-    return tuple(each.us_per_case / measured[0].us_per_case for each in everything)
+def _measured(
+    line: ProgressLine, length: int, memory_cases: int, images: list[str], *, no_cores: bool
+) -> Bench:
+    line.update("one case, layer by layer")
+    measured = layers()
+    line.update("a campaign")
+    worked = _campaign(length)
+    at_once: tuple[Cores, ...] = ()
+    watched: tuple[Memory, ...] = ()
+    if worked is not None and not no_cores:
+        line.update("scaling over cores")
+        at_once = cores(core_counts(), length)
+    if worked is not None and memory_cases >= QUARTERS:
+        line.update("memory over time")
+        watched = memory(memory_cases)
+    boxes = []
+    for image in images:
+        line.update(f"a box of {image}")
+        boxes.append(live(image, length))
+    every = (*measured, *([worked.layer] if worked else []), *(box.layer for box in boxes))
+    return Bench(
+        format=FORMAT,
+        at=now(),
+        machine=machine(),
+        rounds=ROUNDS,
+        cases_per_round=CASES,
+        kvm_runs_per_case=RUNS,
+        layers=every,
+        ratios=ratios(every),
+        campaign=worked,
+        cores=at_once,
+        memory=watched,
+        live=tuple(boxes),
+    )
 
 
-def report(result: Bench) -> RenderableType:
-    """The layers below one another, and how they were measured."""
-    numbers = ("us/case", "us/KVM_RUN", "cases/s", "ratio")
-    table = columns("", *numbers, right=numbers)
-    for layer, ratio in zip(result.layers, result.ratios, strict=False):
-        per_run = layer.us_per_case / result.kvm_runs_per_case
-        table.add_row(layer.name, *_figures(layer, f"{per_run:.2f}", ratio))
-    rounds = f"{result.rounds} rounds of {result.cases_per_round:,} cases"
-    how = ["", f"one case of {result.kvm_runs_per_case} KVM_RUNs, the median of {rounds}"]
-    if result.campaign:
-        campaign = result.campaign
-        table.add_row(campaign.layer.name, *_figures(campaign.layer, "", result.ratios[-1]))
-        how.append(
-            f"campaign: {campaign.cases:,} cases of its own making in {campaign.seconds:.1f} s"
-        )
-    return Group(table, *how)
+def _campaign(length: float) -> Campaign | None:
+    try:
+        done = campaign(length)
+        if done.cases:
+            return done
+        note(f"gff: no campaign: no case ran in {length} s; give it more with --seconds")
+    except (MissingEngineError, CrewError) as error:
+        note(f"gff: no campaign: {error}")
+    return None
 
 
-def _figures(layer: Layer, per_run: str, ratio: float) -> tuple[str, str, str, str]:
-    each = layer.us_per_case
-    return f"{each:.1f}", per_run, f"{1e6 / each:,.0f}", f"{ratio:.2f}"
+def _keep(name: str, result: Bench) -> None:
+    try:
+        content = msgspec.json.format(msgspec.json.encode(result), indent=2)
+        durable.write(Path(name), content + b"\n")
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror}") from error
 
 
-def _campaign(length: float) -> Campaign:
-    with tempfile.TemporaryDirectory(prefix="gff-bench-") as directory:
-        settings = Settings(
-            campaign=Path(directory) / "campaign",
-            kernels=(DEFAULT_KERNEL,),
-            reading=Reading.STRICT,
-            workers=1,
-            seconds=length,
-            cases=None,
-            coverage=Mode.COUNTERS,
-            seed=1,
-        )
-        end = run_campaign(settings, lambda _: None).snapshot
-    return Campaign(end.seconds, end.cases, end.cases_per_second)
+def _kept(name: str) -> Bench:
+    try:
+        kept = msgspec.json.decode(read_bytes(name), type=Bench)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}: no figures of gff bench: {error}") from error
+    if kept.format != FORMAT:
+        raise UserError(f"{name}: format {kept.format}, but this version reads format {FORMAT}")
+    return kept

@@ -92,7 +92,7 @@ def check_corpus(
 
 def _check_live(names: Sequence[str], image: str, *, json: bool) -> Status:
     given = [read_case(name) for name in names]
-    with live_machine(image) as machine:
+    with live_machine(image, [each.case for each in given]) as machine:
         checked = check_live(machine, image, given)
     if json:
         show_json(checked)
