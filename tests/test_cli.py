@@ -26,13 +26,20 @@ PARANOID_ONLY: Final = {each.id for each in CLAUSES if each.readings == {Reading
 
 COMMANDS: Final = [
     ["fuzz"],
+    ["status"],
+    ["report"],
     ["run"],
     ["kernels"],
     ["triage", "list"],
     ["triage", "show"],
     ["corpus", "check"],
     ["corpus", "bless"],
+    ["corpus", "merge"],
+    ["corpus", "prune"],
+    ["corpus", "import"],
+    ["corpus", "export"],
     ["bench"],
+    ["quality"],
     ["doctor"],
 ]
 
@@ -56,6 +63,8 @@ def test_without_a_command_the_commands_are_listed(call: Gff, group: list[str]) 
 JSON: Final = [
     (["run", "leak.case"], 1, "cases"),
     (["kernels"], 0, "kernels"),
+    (["status", "some"], 1, "condition"),
+    (["report", "some"], 1, "report"),
     (["triage", "list", "some"], 1, "findings"),
     (["triage", "show", "C2-gmem_abort-natural", "some"], 1, "finding"),
     (["corpus", "check", "told.case"], 0, "mismatches"),
@@ -99,8 +108,8 @@ def without(module: str, folder: Path, *arguments: str) -> subprocess.CompletedP
     return started(f"import sys; sys.modules['{module}'] = None", folder, *arguments)
 
 
-def test_a_search_without_its_engine_is_one_line_and_status_3(tmp_path: Path) -> None:
-    ended = without("atheris", tmp_path, "fuzz", "--for", "1s")
+def test_a_search_without_the_engine_asked_for_is_one_line_and_status_3(tmp_path: Path) -> None:
+    ended = without("atheris", tmp_path, "fuzz", "--for", "1s", "--engine", "atheris")
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("gff: atheris is not installed")
     assert ended.stderr.count("\n") == 1
@@ -119,6 +128,14 @@ def test_nothing_works_without_the_emulator_and_gff_says_so(tmp_path: Path) -> N
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("gff: ")
     assert "unicorn" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_metrics_name_what_they_need(tmp_path: Path) -> None:
+    campaign(tmp_path / "some")
+    ended = without("prometheus_client", tmp_path, "status", "some", "--metrics", "0")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.endswith("--metrics needs prometheus_client\n")
     assert ended.stderr.count("\n") == 1
 
 
@@ -306,6 +323,7 @@ def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:
     ended = call("fuzz", *options)
     made = msgspec.json.decode(ended.out, type=dict[str, object])
     assert ended.out.count("\n") == 1
+    assert Path("campaign/report.html").is_file()
     assert list(made) == [
         *("cases", "seconds", "cases_per_second", "workers", "kernels", "findings", "questions"),
     ]

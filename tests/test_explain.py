@@ -249,6 +249,15 @@ run
     assert "= -EAGAIN" in page
 
 
+def test_an_abort_is_one_also_where_a_variant_calls_what_it_overrides() -> None:
+    hole = "guest read64 0x50000000\nrun\n"
+    for kernel in KERNELS:
+        (run,) = explanation(hole, kernel).runs
+        assert {abort.far for abort in run.aborts} == {0x5000_0000}, kernel
+    (run,) = explanation(hole, "bad-return-zero").runs
+    assert len(run.aborts) == 1
+
+
 def test_vm_facts_and_steps_after_the_last_run_are_told() -> None:
     page = told(explanation("vm ipa-bits=36\nvm nisv-to-user\nrun\nskip\n"), 80)
     assert page.startswith("some.case on v7.3, strict reading\nvm ipa-bits=36\nvm nisv-to-user\n")

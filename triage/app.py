@@ -9,15 +9,24 @@ from triage.commands.bench import bench
 from triage.commands.confirm import confirm_finding
 from triage.commands.conform import conform
 from triage.commands.corpus import bless_corpus, check_corpus
+from triage.commands.corpus_care import (
+    export_corpus,
+    import_corpus,
+    merge_corpora,
+    prune_corpus,
+)
 from triage.commands.doctor import doctor
 from triage.commands.exhaust import exhaust
 from triage.commands.findings import list_findings, show_finding
 from triage.commands.fuzz import fuzz
 from triage.commands.kernels import kernels
 from triage.commands.live import boot, fetch_parts, list_parts
+from triage.commands.live_build import build_kernels
 from triage.commands.matrix import show_matrix
 from triage.commands.quality import measure_quality
+from triage.commands.report import write_report
 from triage.commands.run import run
+from triage.commands.status import show_status
 
 _STATUSES: Final = (
     "Exit status: 0 clean, 1 findings or a mismatch, 2 bad usage or input, 3 something is missing, "
@@ -61,6 +70,8 @@ def _gff(version: _Version = False) -> None:
 
 
 app.command(epilog=_STATUSES)(fuzz)
+app.command("status", epilog=_STATUSES)(show_status)
+app.command("report", epilog=_STATUSES)(write_report)
 app.command(epilog=_STATUSES)(exhaust)
 app.command(epilog=_STATUSES)(run)
 app.command(epilog=_STATUSES)(kernels)
@@ -72,8 +83,13 @@ _triage.command("confirm", epilog=_STATUSES)(confirm_finding)
 app.add_typer(_corpus, name="corpus", help="The cases with known outcomes.")
 _corpus.command("check", epilog=_STATUSES)(check_corpus)
 _corpus.command("bless", epilog=_STATUSES)(bless_corpus)
+_corpus.command("merge", epilog=_STATUSES)(merge_corpora)
+_corpus.command("prune", epilog=_STATUSES)(prune_corpus)
+_corpus.command("import", epilog=_STATUSES)(import_corpus)
+_corpus.command("export", epilog=_STATUSES)(export_corpus)
 app.add_typer(_live, name="live", help="Real arm64 kernels in QEMU.")
 _live.command("fetch", epilog=_STATUSES)(fetch_parts)
+_live.command("build", epilog=_STATUSES)(build_kernels)
 _live.command("list", epilog=_STATUSES)(list_parts)
 _live.command("boot", epilog=_STATUSES)(boot)
 _live.command("conform", epilog=_STATUSES)(conform)

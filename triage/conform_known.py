@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from emu.abi import U64, Errno
+from emu.abi import U64, Errno, MemFlag
 from emu.access import ACCESS_FACTS, Direction
 from emu.case import (
     Case,
@@ -17,6 +17,8 @@ from emu.case import (
     CreateMem,
     Guest,
     IoEventFd,
+    L1Map,
+    L1Table,
     MemKind,
     MemoryLimit,
     PoisonGmem,
@@ -28,6 +30,8 @@ from emu.case import (
     UserfaultMode,
     effective_address,
 )
+from emu.guest import SAME_ACCESS_LIMIT
+from emu.injection import Fail
 from emu.kvm.state import HOST_IPA_BITS, USER_TOP, user_address
 from emu.outcome import Refusal, RunOutcome
 from triage.conform_divergence import Divergence
@@ -86,7 +90,7 @@ def _costs_nothing(case: Case, access: int, run: int) -> bool:
     kinds = {each.index: each.kind for each in steps if isinstance(each, CreateMem)}
     return any(
         each.gpa <= address < each.gpa + each.size
-        and each.gmem is None
+        and not each.flags & MemFlag.GUEST_MEMFD
         and each.mem is not None
         and (reads or kinds.get(each.mem.index) is MemKind.HUGETLB)
         for each in steps
@@ -112,6 +116,20 @@ def _sized(case: Case, ours: tuple[int, int], its: tuple[int, int]) -> bool:
         return False
     status = model & _FSC, live & _FSC
     return model ^ status[0] == live ^ status[1] and status[0] in _SIZE and status[1] in _EXTERNAL
+
+
+def _past_limit_of_l1(case: Case, found: Divergence) -> bool:
+    """L1's tables lead where the model's host could not go, and the model says so to L1."""
+    model = found.model
+    if not isinstance(model, RunOutcome) or not model.exceptions:
+        return False
+    bases: dict[int, int] = {}
+    for step in case.steps[: found.step]:
+        if isinstance(step, SetMemslot):
+            bases[step.slot] = step.gpa
+        elif isinstance(step, L1Map | L1Table) and effective_address(step, bases) >> HOST_IPA_BITS:
+            return any(esr & _FSC in _SIZE for _, esr in model.exceptions)
+    return False
 
 
 def _address(case: Case, access: int) -> int:
@@ -143,6 +161,27 @@ def _past_addresses(case: Case, found: Divergence) -> bool:
     return (user_address(step.mem.index, step.mem.offset) & U64) + step.size > USER_TOP
 
 
+def _marked_before(case: Case, found: Divergence) -> bool:
+    """The page to be poisoned is the zero page, and an earlier case of the box did it already."""
+    return (
+        isinstance(case.steps[found.step], PoisonMem)
+        and found.model == Refusal(found.step, Errno.EBUSY)
+        and found.live == Refusal(found.step, Errno.EHWPOISON)
+    )
+
+
+def _given_up(case: Case, found: Divergence) -> bool:
+    """The model takes a fault for an endless one that errors were injected at for so long."""
+    injected = sum(isinstance(step, Fail) for step in case.steps[: found.step])
+    return (
+        isinstance(found.model, RunOutcome)
+        and isinstance(found.live, RunOutcome)
+        and found.model.stuck
+        and not found.live.stuck
+        and injected >= SAME_ACCESS_LIMIT
+    )
+
+
 _FSC: Final = 0x3F
 _SIZE: Final = (0x00, 0x01, 0x02, 0x03)
 _EXTERNAL: Final = (0x10, 0x14, 0x15, 0x16, 0x17)
@@ -169,13 +208,24 @@ KNOWN: Final = (
         "host-ipa-limit",
         f"past 2^{HOST_IPA_BITS} the guest of the model's host gets an address size fault, and that"
         " of a host with more bits an external abort",
-        _past_limit,
+        lambda case, found: _past_limit(case, found) or _past_limit_of_l1(case, found),
     ),
     Known(
         "charged-page-tables",
         "with memory.max 0 the VMM's own page table may be what cannot be allocated, so that even"
         " the zero page or a page of hugetlbfs is out of reach; the model has no such tables",
         lambda case, found: _without_table(case, found) or _unheard(case, found),
+    ),
+    Known(
+        "zero-page",
+        "a kernel has one zero page for all cases, which stays marked when one poisons it",
+        _marked_before,
+    ),
+    Known(
+        "given-up",
+        f"the model takes a fault for endless after {SAME_ACCESS_LIMIT} times, a kernel goes on"
+        " when no more errors are injected",
+        _given_up,
     ),
     Known(
         "host-va-limit",

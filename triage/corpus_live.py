@@ -9,7 +9,7 @@ from rich.text import Text
 
 from emu.expectation import Basis
 from emu.kernels import KERNELS
-from emu.live.machine import LiveMachine
+from emu.live.pair import Machine
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported
 from emu.model import Model
@@ -50,7 +50,7 @@ class LiveChecked(msgspec.Struct, frozen=True):
     reasons: tuple[Count, ...]
 
 
-def check_live(machine: LiveMachine, image: str, given: Iterable[CaseInput]) -> LiveChecked:
+def check_live(machine: Machine, image: str, given: Iterable[CaseInput]) -> LiveChecked:
     """Play all that expects something of the machine's version: what was observed goes first."""
     kernel = modelled(machine.host.kernel)
     bases = [(_basis(each, kernel), each) for each in given]
@@ -114,7 +114,7 @@ def _basis(given: CaseInput, kernel: str) -> Basis | None:
     return None if expected is None else expected.basis
 
 
-def _explained(machine: LiveMachine, given: CaseInput, kernel: str) -> str:
+def _explained(machine: Machine, given: CaseInput, kernel: str) -> str:
     """The name of what explains that the machine and the model differ; "" where nothing does, or
     where it is the file that differs from the model.
     """

@@ -1,10 +1,7 @@
 """An exhaustive search on the screen: its scope, its progress, and what it may say at its end."""
 
-import shutil
-import sys
-import time
 from collections.abc import Sequence
-from typing import Final, TextIO
+from typing import TextIO
 
 import msgspec
 from rich.text import Text
@@ -14,11 +11,8 @@ from fuzz.finding import Finding
 from fuzz.ledger import Extent
 from fuzz.status import FindingLine, finding_line
 from triage.durations import counted, span
-from triage.findings import one_line
+from triage.progress import Announcer, ProgressLine
 from triage.tables import Table, columns
-
-PLAIN_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
-_CLEAR: Final = "\r\x1b[K"
 
 
 class SizeLine(msgspec.Struct, frozen=True):
@@ -117,37 +111,17 @@ def _percent(tally: Tally) -> str:
 
 
 class ExhaustProgress:
-    """Told how the search stands. On a terminal one line is rewritten, elsewhere lines are added.
-
-    Findings go to ``findings`` as they come.
-    """
+    """Told how the search stands; findings go to ``findings`` as they come."""
 
     def __init__(self, findings: TextIO) -> None:
-        self._findings = findings
-        self._known: set[str] = set()
-        self._live = sys.stderr.isatty()
-        self._next = time.monotonic() + PLAIN_EVERY
+        self._announcer = Announcer(findings)
+        self._line = ProgressLine()
 
     def update(self, tally: Tally) -> None:
         """Show what is new."""
-        for finding in tally.findings:
-            if finding.name not in self._known:
-                self._known.add(finding.name)
-                self._write("")
-                self._findings.write(f"{one_line(finding)}\n")
-                self._findings.flush()
-        if self._live:
-            self._write(status_line(tally)[: shutil.get_terminal_size().columns - 1])
-        elif time.monotonic() >= self._next:
-            self._next += PLAIN_EVERY
-            sys.stderr.write(f"{status_line(tally)}\n")
-            sys.stderr.flush()
+        self._announcer.say(tally.findings, self._line)
+        self._line.update(status_line(tally))
 
     def close(self) -> None:
         """Leave a clean line."""
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._live:
-            sys.stderr.write(f"{_CLEAR}{text}")
-            sys.stderr.flush()
+        self._line.clear()

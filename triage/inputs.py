@@ -1,12 +1,14 @@
 """What the user names: kernels, readings, coverage. Each is found, or one line says why not."""
 
 import difflib
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from emu.kernels import KERNELS
 from fuzz.contract import Reading
 from fuzz.coverage import Mode
+from fuzz.orders import Engine
 from triage.ending import UserError
 
 DEFAULT_KERNEL: Final = "v7.3"
@@ -35,6 +37,19 @@ def coverage_mode(name: str) -> Mode:
     known = {each.value: each for each in Mode}
     if name not in known:
         raise UserError(unknown("coverage mode", name, known))
+    return known[name]
+
+
+def engine(name: str | None, mode: Mode) -> Engine:
+    """The engine that has this name; else atheris, or what takes its place where it is not."""
+    if name is None:
+        here = importlib.util.find_spec("atheris") is not None or mode is Mode.ATHERIS
+        return Engine.ATHERIS if here else Engine.PLAIN
+    known = {each.value: each for each in Engine}
+    if name not in known:
+        raise UserError(unknown("engine", name, known))
+    if known[name] is Engine.PLAIN and mode is Mode.ATHERIS:
+        raise UserError("--engine plain: --coverage atheris needs the engine atheris")
     return known[name]
 
 

@@ -35,12 +35,14 @@ class Part(msgspec.Struct, frozen=True):
 
 # Distribution, module, and what takes over where it is not installed.
 _PACKAGES: Final = (
+    ("jinja2", "jinja2", ""),
     ("msgspec", "msgspec", ""),
     ("rich", "rich", ""),
     ("typer", "typer", ""),
     ("unicorn", "unicorn", ""),
+    ("prometheus-client", "prometheus_client", "gff status --json, in place of --metrics"),
     ("keystone-engine", "keystone", "words of the accesses, assembled beforehand"),
-    ("atheris", "atheris", "nothing: gff fuzz ends with status 3, every other command works"),
+    ("atheris", "atheris", "a plain mutation loop, as with gff fuzz --engine plain"),
 )
 
 

@@ -1,19 +1,24 @@
 """The troubles of the live machine, as every command tells them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emu.live.build import BuildError
 from emu.live.trouble import BoxError, MissingPartError, RequestError
 from triage.ending import MissingError, UserError
+from triage.screen import printable
 
 
 @contextmanager
 def live_errors() -> Iterator[None]:
-    """Within, what stands in the live machine's way ends the command in one line."""
+    """Within, what stands in the live machine's way ends the command, each thing in one line."""
     try:
         yield
     except RequestError as error:
         raise UserError(str(error)) from None
     except (BoxError, BuildError, MissingPartError) as error:
-        raise MissingError(str(error)) from None
+        *lines, last = str(error).splitlines() or [""]
+        for line in lines:  # several things may be missing, or a compiler had more to say
+            sys.stderr.write(f"gff: {printable(line)}\n")
+        raise MissingError(last) from None

@@ -3,6 +3,7 @@
 import msgspec
 from rich.console import RenderableType
 
+from emu.live.build_variants import PREFIX
 from emu.live.images import Record
 from triage.screen import printable
 from triage.tables import Table, columns, rows
@@ -25,19 +26,41 @@ class FetchedViews(msgspec.Struct, frozen=True):
     parts: tuple[FetchedView, ...]
 
 
+class BuiltView(msgspec.Struct, frozen=True):
+    """A kernel that was built, how long that took, and what is to be said of it."""
+
+    kernel: Record
+    seconds: float
+    remark: str
+
+
+class BuiltViews(msgspec.Struct, frozen=True):
+    """What ``build --json`` prints."""
+
+    seconds: float
+    kernels: tuple[BuiltView, ...]
+
+
 class Listing(msgspec.Struct, frozen=True):
-    """What ``list --json`` prints: what is in the cache, and the names that can be fetched."""
+    """What ``list --json`` prints: what is in the cache, and what can be fetched or built."""
 
     cache: str
     kernels: tuple[Record, ...]
     qemus: tuple[Record, ...]
     known: tuple[str, ...]
+    variants: tuple[str, ...]
 
     @property
     def absent(self) -> list[str]:
         """The known names that are not in the cache."""
         here = {each.name for each in (*self.kernels, *self.qemus)}
         return [name for name in self.known if name not in here]
+
+    @property
+    def unbuilt(self) -> list[str]:
+        """The variants that are not in the cache."""
+        here = {each.name for each in self.kernels}
+        return [name for name in self.variants if PREFIX + name not in here]
 
 
 class Booted(msgspec.Struct, frozen=True):
@@ -70,13 +93,24 @@ def fetched_rows(found: tuple[FetchedView, ...]) -> Table:
     return table
 
 
+def built_rows(built: tuple[BuiltView, ...]) -> Table:
+    """The kernels below one another."""
+    table = columns("image", "release", "pages", "seconds", "remark", right=("pages", "seconds"))
+    for each in built:
+        kernel = each.kernel
+        pages = f"{kernel.page_size >> 10}K"
+        table.add_row(kernel.name, kernel.version, pages, f"{each.seconds:.1f}", each.remark)
+    return table
+
+
 def listed_rows(listing: Listing) -> Table:
     """What is in the cache."""
     table = columns("part", "version", "pages", "suite", "pinned", right=("pages",))
     for part in (*listing.kernels, *listing.qemus):
         pages = f"{part.page_size >> 10}K" if part.page_size else ""
         pinned = "yes" if part.pinned else "no"
-        table.add_row(part.name, part.package_version, pages, part.suite, pinned)
+        version = part.version if part.recipe else part.package_version
+        table.add_row(part.name, version, pages, part.suite, pinned)
     return table
 
 

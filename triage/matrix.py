@@ -7,11 +7,12 @@ import msgspec
 from emu.case import Case
 from emu.kernels import CATALOGUE
 from emu.outcome import Outcomes
+from fuzz.asked import Asked
 from fuzz.contract import CLAUSES, Reading
+from fuzz.contract_coverage import Coverage
 from fuzz.judge import judge
 from fuzz.signature import signature
 from fuzz.view import Timeline
-from triage.contract_coverage import Asked, Coverage
 
 Run = Callable[[Case, str], Outcomes]
 

@@ -2,16 +2,22 @@
 
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from emu.case import Case
 from emu.expectation import ExpectedRun
-from emu.live import box, build, images
-from emu.live.fleet import LIMIT, Fleet
+from emu.live import box, build, build_variants, images
+from emu.live.box import Box
+from emu.live.fleet import LIMIT, NESTED_LIMIT, Fleet
+from emu.live.images import Image
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs, needs
+from emu.live.pair import Machine, Pair
 from emu.live.pool import Pool
 from emu.live.process import Process
 from emu.live.unsupported import Unsupported
@@ -42,34 +48,65 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def live_machine(image: str) -> Iterator[LiveMachine]:
-    """The machine for the image of that name, or for this host; UserError, MissingError."""
+def live_machine(image: str, cases: Sequence[Case]) -> Iterator[Machine]:
+    """The machine for the image of that name, or for this host, with what the cases need;
+    UserError, MissingError.
+    """
     if image == HOST and platform.machine() != "aarch64":
         raise MissingError(f"--live {HOST}: this is no arm64 machine")
-    with live_errors():
-        found = None if image == HOST else images.image(image)
+    with live_errors(), ExitStack() as stack:
         program = build.executor(build.folder())
-        port = Process(program) if found is None else box.start(found, program)
-        with port as started:
-            yield LiveMachine(started)
+        if image == HOST:
+            yield LiveMachine(stack.enter_context(Process(program)))
+            return
+        found = images.image(image)
+        groups = _groups(cases) if found.nests else [cases]
+        machines = [
+            LiveMachine(stack.enter_context(_box(found, program, needs(group), found.nests)))
+            for group in groups
+        ]
+        yield machines[0] if len(machines) == 1 else Pair(*machines)
+
+
+def _groups(cases: Sequence[Case]) -> list[list[Case]]:
+    """Those without nested guests and those with them, where there are any."""
+    plain = [case for case in cases if not case.vm.nested]
+    nested = [case for case in cases if case.vm.nested]
+    return [group for group in (plain, nested) if group] or [[]]
 
 
 @contextmanager
-def live_fleet(image: str, boxes: int) -> Iterator[Fleet]:
+def live_fleet(image: str, boxes: int, needed: Needs) -> Iterator[Fleet]:
     """Boxes of the image of that name; UserError, MissingError."""
     with live_errors():
         program = build.executor(build.folder())
-        with Pool(images.image(image), program, boxes=boxes, limit=LIMIT) as pool:
+        found = images.image(image)
+        with Pool(
+            found,
+            program,
+            boxes=boxes,
+            limit=NESTED_LIMIT if needed.nested else LIMIT,
+            nested=needed.nested,
+            injecting=needed.injecting,
+        ) as pool:
             yield Fleet(pool)
 
 
+def _box(image: Image, program: Path, needed: Needs, nests: bool) -> Box:
+    nested = needed.nested and nests  # else the cases that need it are unsupported
+    return box.start(image, program, nested=nested, injecting=needed.injecting)
+
+
 def modelled(linux: str) -> str:
-    """The name that a modelled kernel of such a version, 7.3.4+deb13-cloud-arm64, would have."""
+    """The name that a modelled kernel of such a version, 7.3.4+deb13-cloud-arm64, would have.
+
+    One that gff built says its own.
+    """
     found = _RELEASE.match(linux)
-    return f"v{found[1]}" if found else ""
+    return build_variants.modelled(linux) or (f"v{found[1]}" if found else "")
 
 
-def observe(machine: LiveMachine, image: str, given: CaseInput) -> Observation:
+def observe(machine: Machine, image: str, given: CaseInput) -> Observation:
     """Play the case, judge what came out, and compare."""
     kernel = modelled(machine.host.kernel)
     expectation = given.file.expected_of(kernel) if given.file else None

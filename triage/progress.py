@@ -1,54 +1,84 @@
-"""A campaign's progress on the screen while it runs: the status, and each new finding."""
+"""How far a command is, on one line of standard error; and the findings as they are made."""
 
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from typing import Final, TextIO
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self, TextIO
 
-from fuzz import status
-from fuzz.status import Snapshot
+from fuzz.finding import Finding
 from triage.findings import one_line
+from triage.screen import printable
 
-PLAIN_EVERY: Final = 5.0  # seconds between two status lines where there is no terminal
+PLAIN_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
 
 _CLEAR: Final = "\r\x1b[K"
 
 
-class Progress:
-    """Told of every snapshot. On a terminal one line is rewritten, elsewhere lines are added.
+def draws(stream: TextIO) -> bool:
+    """Whether what was written there can be written over."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
-    Findings go to ``findings`` as they come; those in ``known`` are no news.
+
+class ProgressLine:
+    """On a terminal one line, rewritten with every update and gone at the end.
+
+    Elsewhere a line is added every ``plain_every`` seconds, or never where that is None.
     """
 
-    def __init__(self, findings: TextIO, known: set[str]) -> None:
-        self._findings = findings
-        self._known = known
-        self._live = sys.stderr.isatty()
-        self._clock: Callable[[], float] = time.monotonic
-        self._next = self._clock() + PLAIN_EVERY
+    def __init__(self, plain_every: float | None = PLAIN_EVERY) -> None:
+        self._live = draws(sys.stderr)
+        self._every = float("inf") if plain_every is None else plain_every
+        self._next = time.monotonic() + self._every
 
-    def update(self, now: Snapshot) -> None:
-        """Show what is new."""
-        for finding in now.findings:
-            if finding.name not in self._known:
-                self._known.add(finding.name)
-                self._write("")
-                self._findings.write(f"{one_line(finding)}\n")
-                self._findings.flush()
+    def update(self, doing: str) -> None:
+        """Show what is being done."""
         if self._live:
             columns = shutil.get_terminal_size().columns
-            self._write(status.line(now).plain[: columns - 1])
-        elif self._clock() >= self._next:
-            self._next += PLAIN_EVERY
-            sys.stderr.write(f"{status.line(now).plain}\n")
-            sys.stderr.flush()
+            self._write(f"{_CLEAR}{printable(doing)[: columns - 1]}")
+        elif time.monotonic() >= self._next:
+            self._next += self._every
+            self._write(f"{printable(doing)}\n")
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Leave a clean line."""
-        self._write("")
+        if self._live:
+            self._write(_CLEAR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.clear()
 
     def _write(self, text: str) -> None:
-        if self._live:
-            sys.stderr.write(f"{_CLEAR}{text}")
-            sys.stderr.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Announcer:
+    """Says each finding once, when it is new. Those in ``known`` are no news."""
+
+    def __init__(self, stream: TextIO, known: set[str] | None = None) -> None:
+        self._stream = stream
+        self._known = set(known or ())
+
+    def news(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Those that were not said before; they count as said from now on."""
+        new = [finding for finding in findings if finding.name not in self._known]
+        self._known.update(finding.name for finding in new)
+        return new
+
+    def say(self, findings: Iterable[Finding], line: ProgressLine) -> None:
+        """Write what is new, each on a line of its own, above ``line``."""
+        for finding in self.news(findings):
+            line.clear()
+            self._stream.write(f"{one_line(finding)}\n")
+            self._stream.flush()

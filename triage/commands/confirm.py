@@ -61,7 +61,7 @@ def confirm_finding(
     subject = Subject(finding)
     told = []
     for image in dict.fromkeys(live):
-        with live_machine(image) as machine:
+        with live_machine(image, [subject.case]) as machine:
             each = subject.confirm(machine, image, times)
         told.append(each)
         if not each.unsupported:

@@ -14,12 +14,12 @@ from emu.case import Case
 from emu.kernels import KERNELS
 from emu.live import debian
 from emu.live.fleet import Fleet
+from emu.live.needs import Needs
 from emu.model import Model
 from emu.outcome import Outcomes
 from triage.commands.options import Json
 from triage.conform import Conformance
 from triage.conform_cases import RandomCases
-from triage.conform_progress import ConformProgress
 from triage.conform_report import Complained, Conformed, Count, Lost
 from triage.conformed import conformed
 from triage.corpus_files import case_files, corpus_dir
@@ -27,8 +27,10 @@ from triage.durations import counted
 from triage.ending import Status, UserError
 from triage.inputs import unknown, whole_number
 from triage.observation import live_fleet, modelled
+from triage.progress import ProgressLine
 from triage.screen import show, show_json
 
+_PLAIN_EVERY: Final = 10.0  # seconds between two lines where there is no terminal
 _BOXES: Final = min(3, len(os.sched_getaffinity(0)))
 
 Cases = Annotated[
@@ -63,6 +65,13 @@ Kernel = Annotated[
     ),
 ]
 
+Nested = Annotated[
+    bool, typer.Option("--nested", help="On boxes whose guests can have guests of their own.")
+]
+Inject = Annotated[
+    bool, typer.Option("--inject", help="On boxes with a debugger, which injects errors.")
+]
+
 
 def conform(
     cases: Cases = 1000,
@@ -70,6 +79,8 @@ def conform(
     image: ImageName = debian.DEFAULT,
     boxes: Boxes = _BOXES,
     kernel: Kernel = None,
+    nested: Nested = False,
+    inject: Inject = False,
     json: Json = False,
 ) -> Status:
     """Play cases on the model and on a real kernel, and show where they differ.
@@ -85,7 +96,8 @@ def conform(
     if kernel is not None:
         _known(kernel)
     corpus = [casefile.load(path.read_text(), path.name).case for path in case_files(corpus_dir())]
-    with live_fleet(image, boxes) as fleet, ConformProgress() as progress:
+    line = ProgressLine(_PLAIN_EVERY)
+    with live_fleet(image, boxes, Needs(nested, inject)) as fleet, line as progress:
         name = kernel or modelled(fleet.host.kernel)
         comparison = _Comparison(fleet, _known(name), corpus, seed)
         comparison.play(cases, progress)
@@ -114,7 +126,7 @@ class _Comparison:
         self._random = RandomCases(corpus, fleet.host, rng)
         self._conformance = Conformance(fleet, self._expect)
 
-    def play(self, count: int, progress: ConformProgress) -> None:
+    def play(self, count: int, progress: ProgressLine) -> None:
         """The corpus and that many random cases."""
         tally, total = self._conformance.tally, len(self._corpus) + count
         self._conformance.compare(
@@ -131,7 +143,7 @@ class _Comparison:
         boxes: int,
         seed: int,
         start: float,
-        progress: ConformProgress,
+        progress: ProgressLine,
     ) -> Conformed:
         """Settle, minimise, and tell."""
         run, tally = self._conformance, self._conformance.tally

@@ -14,18 +14,20 @@ from rich.text import Text
 from fuzz import status
 from fuzz.campaign import MissingEngineError, Settings, run_campaign
 from fuzz.coverage import Mode
-from fuzz.crew import CrewError
 from fuzz.finding import Finding
+from fuzz.member import CrewError
 from fuzz.status import Summary
 from fuzz.store import StoreError
+from triage.campaign_progress import CampaignProgress
 from triage.campaigns import DEFAULT, campaign_path, ids, ordered, read_findings
-from triage.commands.options import Json, Kernels, ReadingName
+from triage.commands.options import Json, Kernels, Metrics, ReadingName
+from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
+from triage.endpoint import serving
 from triage.findings import summaries
-from triage.inputs import coverage_mode, kernel_names, reading, whole_number
+from triage.inputs import coverage_mode, engine, kernel_names, reading, whole_number
 from triage.invocation import own_name
-from triage.progress import Progress
 from triage.screen import note, printable, show
 
 _CORES: Final = len(os.sched_getaffinity(0))
@@ -76,6 +78,19 @@ Seed = Annotated[
     ),
 ]
 
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="atheris, or plain: our own loop, where atheris has no wheel.",
+    ),
+]
+SplitKernels = Annotated[
+    bool,
+    typer.Option("--split-kernels", help="Deal the kernels out to the workers."),
+]
+
 
 def fuzz(
     kernel: Kernels = None,
@@ -86,6 +101,9 @@ def fuzz(
     reading_name: ReadingName = "strict",
     coverage: Coverage = Mode.COUNTERS.value,
     seed: Seed = None,
+    engine_name: EngineName = None,
+    split_kernels: SplitKernels = False,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> Status:
     """Search for cases in which a kernel breaks the contract.
@@ -102,16 +120,22 @@ def fuzz(
         workers=workers,
         seconds=None if length is None else seconds(length),
         cases=cases,
-        coverage=coverage_mode(coverage),
+        coverage=(mode := coverage_mode(coverage)),
         seed=seed or SystemRandom().randint(1, _MAX_SEED),
+        engine=engine(engine_name, mode),
+        split=split_kernels,
     )
-    summary = _search(settings, json=json)
+    with serving(metrics, campaign):
+        summary = _search(settings, json=json)
     findings = ordered(summary.snapshot.findings)
     if json:
         now = replace(summary.snapshot, findings=tuple(findings))
         sys.stdout.write(f"{status.as_json(replace(summary, snapshot=now))}\n")
     else:
         show("", summaries(findings), closing(summary, findings, campaign))
+    sys.stdout.flush()
+    if summary.snapshot.cases:
+        _report(campaign, quiet=json)
     if findings:
         return Status.FINDINGS
     return Status.CLEAN if summary.snapshot.cases else Status.INTERRUPTED
@@ -122,11 +146,11 @@ def _search(settings: Settings, *, json: bool) -> Summary:
     if known:
         held = counted(len(known), "finding")
         note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
-    progress = Progress(sys.stderr if json else sys.stdout, known)
+    progress = CampaignProgress(settings.campaign, sys.stderr if json else sys.stdout, known)
     if settings.seconds is None and settings.cases is None:
         note("Ctrl-C ends the search and lists the findings.")
     try:
-        return run_campaign(settings, progress.update)
+        return run_campaign(settings, progress.update, note)
     except StoreError as error:
         raise UserError(str(error)) from error
     except (MissingEngineError, CrewError) as error:
@@ -141,6 +165,16 @@ def _known(campaign: Path) -> set[str]:
         return {finding.name for finding in read_findings(str(campaign))}
     except UserError:
         return set()
+
+
+def _report(campaign: str, *, quiet: bool) -> None:
+    """Writes the campaign as a page, after all else: what was found is told already."""
+    try:
+        path, _ = written(campaign, None)
+        if not quiet:
+            note(f"report: {path}")
+    except UserError as error:
+        note(f"no report: {error}")
 
 
 def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 import typer
 
 from emu.live import apt, box, build, cache, debian, fetch, images, protocol
+from emu.live.build_variants import MODELS
 from emu.live.debian import Part
 from emu.live.fetch import Fetched, Source
 from emu.live.images import Image, Transport
 from triage.commands.options import Json
-from triage.download import Download
 from triage.ending import Status, UserError
 from triage.inputs import unknown
 from triage.live import live_errors
@@ -25,6 +25,7 @@ from triage.live_views import (
     fetched_rows,
     listed_rows,
 )
+from triage.progress import ProgressLine
 from triage.screen import show, show_json
 
 _ANSWER_LIMIT: Final = 30.0
@@ -99,7 +100,7 @@ def list_parts(json: Json = False) -> Status:
     """
     with live_errors():
         kernels, qemus = tuple(images.kernels()), tuple(images.fetched_qemus())
-    listing = Listing(str(cache.root()), kernels, qemus, tuple(debian.PINS))
+    listing = Listing(str(cache.root()), kernels, qemus, tuple(debian.PINS), MODELS)
     if json:
         show_json(listing)
         return Status.CLEAN
@@ -107,6 +108,8 @@ def list_parts(json: Json = False) -> Status:
         show(listed_rows(listing))
     if listing.absent:
         show(f"gff live fetch can bring {', '.join(listing.absent)}")
+    if listing.unbuilt:
+        show(f"gff live build can make {', '.join(listing.unbuilt)}")
     return Status.CLEAN
 
 
@@ -145,8 +148,12 @@ def _wanted(names: list[str], suite: str | None) -> list[Part]:
 
 
 def _fetched(part: Part, source: Source) -> Fetched:
-    with Download(part.name) as download:
-        return fetch.fetch(part, source, download.update)
+    with ProgressLine(None) as line:
+        return fetch.fetch(
+            part,
+            source,
+            lambda percent, doing: line.update(f"{part.name}  {percent:3.0f} %  {doing}"),
+        )
 
 
 def _view(fetched: Fetched) -> FetchedView:

@@ -1,6 +1,7 @@
 """``gff matrix``: kernels against clauses, and what of the contract was put to the test."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from emu.case import Case
 from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz import durable
+from fuzz.together import Together
 from triage.case_input import read_case_file
 from triage.commands.corpus import Places
 from triage.commands.options import Json, OnlyKernels, ReadingName
@@ -46,8 +48,9 @@ def show_matrix(
     asked = reading(reading_name)
     names = kernel_names(kernel) if kernel else tuple(KERNELS)
     cases = _cases(files_below(places or [_corpus()]))
-    model = Model()
-    found = matrix(cases, names, lambda case, name: model.run(case, KERNELS[name]), asked)
+    together = Together(Model(), {name: KERNELS[name] for name in names})
+    outcomes = cache(together.each)  # a case is asked for by one kernel after another
+    found = matrix(cases, names, lambda case, name: outcomes(case)[name], asked)
     if html is not None:
         _write(html, page(found))
     _print(found, as_json=json, as_markdown=markdown_only)

@@ -28,3 +28,11 @@ ReadingName = Annotated[
     str, typer.Option("--reading", metavar="NAME", help="strict, documented or paranoid.")
 ]
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="The campaign's directory.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[ADDRESS:]PORT",
+        help="Serve the campaign's figures as OpenMetrics; a port alone is of this machine only.",
+    ),
+]

@@ -76,7 +76,7 @@ def run(
 
 
 def _observe(cases: list[CaseInput], image: str, *, json: bool) -> Status:
-    with live_machine(image) as machine:
+    with live_machine(image, [each.case for each in cases]) as machine:
         seen = tuple(observe(machine, image, case) for case in cases)
     if json:
         show_json(Observations(seen))

@@ -1,0 +1,57 @@
+"""``gff report``: a campaign as one HTML page."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from fuzz import durable
+from triage.campaigns import DEFAULT
+from triage.commands.options import Directory, Json
+from triage.durations import counted
+from triage.ending import Status, UserError
+from triage.overview import overview
+from triage.report import report
+from triage.report_page import page
+from triage.screen import printable, show, show_json
+
+REPORT: Final = "report.html"
+
+Out = Annotated[
+    str | None,
+    typer.Option("--out", metavar="FILE", help="Where.  [default: report.html in DIR]"),
+]
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What ``--json`` prints."""
+
+    report: str
+    findings: int
+
+
+def write_report(directory: Directory = DEFAULT, out: Out = None, json: Json = False) -> Status:
+    """Write a campaign as one HTML page that needs no network: plots, coverage, every finding.
+
+    `gff fuzz` writes it at the end of a campaign as well. Exit status 1 where there are findings.
+
+    Example: gff report campaign --out report.html
+    """
+    path, found = written(directory, out)
+    if json:
+        show_json(Written(printable(str(path)), found))
+    else:
+        show(f"{printable(str(path))}: {counted(found, 'finding')}")
+    return Status.FINDINGS if found else Status.CLEAN
+
+
+def written(directory: str, out: str | None) -> tuple[Path, int]:
+    """Writes the page: where it is, and how many findings it has."""
+    made = report(overview(directory))
+    path = made.overview.directory / REPORT if out is None else Path(out)
+    try:
+        durable.write(path, page(made).encode())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    return path, len(made.entries)

@@ -1,0 +1,76 @@
+"""``gff status``: how a campaign stands that runs elsewhere, or has ended."""
+
+import sys
+import time
+from typing import Annotated, Final
+
+import typer
+
+from fuzz.halting import told_to_stop
+from triage.campaign_progress import Screen
+from triage.campaigns import DEFAULT
+from triage.commands.options import Directory, Json, Metrics
+from triage.ending import Status
+from triage.endpoint import serving
+from triage.overview import Condition, Overview, Reader, overview
+from triage.progress import draws
+from triage.screen import console, show, show_json
+from triage.status_line import status_line
+from triage.status_screen import screen
+
+EVERY: Final = 5.0  # seconds between two reports where there is no terminal
+POLL: Final = 0.1
+
+Watch = Annotated[bool, typer.Option("--watch", help="Go on until it ends, or until Ctrl-C.")]
+
+
+def show_status(
+    directory: Directory = DEFAULT,
+    watch: Watch = False,
+    metrics: Metrics = None,
+    json: Json = False,
+) -> Status:
+    """Show how a campaign stands: speed, coverage, workers, findings, and what went wrong.
+
+    It is read from the campaign's directory, so the campaign may run elsewhere. With --watch and
+    --json, an object every few seconds, one a line. With --metrics it serves until Ctrl-C. Exit
+    status 1 where there are findings.
+
+    Example: gff status campaign --watch
+    """
+    now = overview(directory)
+    with serving(metrics, directory):
+        if metrics is not None or (watch and now.condition is Condition.RUNNING):
+            now = _watch(directory, for_ever=metrics is not None, drawn=watch, json=json)
+    if not (json and watch):
+        _print(now, json=json)
+    return Status.FINDINGS if now.snapshot.findings else Status.CLEAN
+
+
+def _watch(directory: str, *, for_ever: bool, drawn: bool, json: bool) -> Overview:
+    """Until the campaign ends or one is told to stop; the last that was seen of it."""
+    shown = Screen(directory) if drawn and not json and draws(sys.stderr) else None
+    reader = Reader(directory)
+    due, now = 0.0, reader.overview()
+    with told_to_stop() as stop:
+        try:
+            while not stop.raised and (for_ever or now.condition is Condition.RUNNING):
+                if shown is not None:
+                    shown.update()
+                if time.monotonic() >= due:
+                    due, now = time.monotonic() + EVERY, reader.overview()
+                    if drawn and shown is None:
+                        _print(now, json=json)
+                time.sleep(POLL)
+        finally:
+            if shown is not None:
+                shown.close()
+    return now
+
+
+def _print(now: Overview, *, json: bool) -> None:
+    if json:
+        show_json(status_line(now))
+    else:
+        show(screen(now, console(sys.stdout)))
+    sys.stdout.flush()
