@@ -7,6 +7,7 @@ nothing of it is left, whatever is killed.
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -15,6 +16,8 @@ from typing import Final, Self
 from emu.live.console import Console
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
+from emu.live.injector import HOOK, Injector
+from emu.live.protocol import greeting
 from emu.live.saved import BOOT_LIMIT, Saved, ended, first_frame, last_words
 from emu.live.trouble import BoxError
 
@@ -37,6 +40,8 @@ class Box:
         self.console: Final = Console()
         self.restarts = 0
         self._owns = owns
+        self._stub: socket.socket | None = None
+        self._injector: Injector | None = None
         self._errors = TemporaryFile()  # noqa: SIM115 - closed by close
         self._resume()
 
@@ -100,18 +105,39 @@ class Box:
         self.close()
 
     def _resume(self) -> None:
-        self.channel, qemus = socket.socketpair()
-        with qemus:
-            self._process = self.saved.resume(qemus, self.console, self._errors)
-        if self.saved.nested:
-            first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
-            self.channel.settimeout(None)
+        with ExitStack() as stack:
+            self.channel, qemus = socket.socketpair()
+            stack.enter_context(qemus)
+            stub = None
+            if self.saved.injecting:
+                self._stub, stub = socket.socketpair()
+                stack.enter_context(stub)
+            self._process = self.saved.resume(qemus, self.console, self._errors, stub)
+        try:
+            if self.saved.nested:
+                first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
+                self.channel.settimeout(None)
+            if self._stub is not None:
+                self._injector = _injector(self._stub, self.hello)
+        except BoxError:
+            self._end()
+            raise
 
     def _end(self) -> None:
         ended(self._process)
         self.channel.close()
+        if self._injector is not None:
+            self._injector.join()
+        if self._stub is not None:
+            self._stub.close()
 
 
-def start(image: Image, executor: Path, *, nested: bool = False) -> Box:
+def _injector(stub: socket.socket, hello: bytes) -> Injector | None:
+    """None where the kernel does not tell where its functions are."""
+    functions = greeting(hello).functions
+    return Injector(stub, functions) if HOOK in functions else None
+
+
+def start(image: Image, executor: Path, *, nested: bool = False, injecting: bool = False) -> Box:
     """A box of its own: booted, saved, and resumed."""
-    return Box(Saved(image, executor, nested=nested), owns=True)
+    return Box(Saved(image, executor, nested=nested, injecting=injecting), owns=True)

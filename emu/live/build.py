@@ -30,7 +30,7 @@ _FLAGS: Final = (
 _ZIG: Final = ("-m", "ziglang", "cc", "-target", "aarch64-linux-musl")
 _CROSS: Final = "aarch64-linux-gnu-gcc"
 _NATIVE: Final = "cc"
-_SHARED: Final = ("main.c", "frame.c", "decode.c")
+_SHARED: Final = ("main.c", "frame.c", "decode.c", "symbols.c")
 _DRY: Final = "dry.c"
 # A fuzzed decoder must say so when it reads what is not there.
 _DRY_FLAGS: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

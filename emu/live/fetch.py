@@ -63,7 +63,7 @@ def fetch(part: Part, source: Source, tell: Tell) -> Fetched:
         index = packages.update(tell)
         choice = debian.choose(part, index)
         wanted = _wanted(part, choice, index)
-        _unpack(packages.download(wanted, tell), folder / "unpacked")
+        unpack(packages.download(wanted, tell), folder / "unpacked")
         record = _prepared(part, folder, _record(part, choice))
         cache.install(folder / "prepared", _place(part))
     downloaded = sum(each.size for each in wanted)
@@ -111,7 +111,8 @@ def _record(part: Part, choice: Choice) -> Record:
     )
 
 
-def _unpack(files: Iterable[Path], folder: Path) -> None:
+def unpack(files: Iterable[Path], folder: Path) -> None:
+    """What is in packages, into a folder."""
     for file in files:
         try:
             done = subprocess.run(

@@ -17,6 +17,7 @@ from emu.live.unsupported import Host, Unsupported, objection
 from emu.outcome import Outcomes
 
 LIMIT: Final = 75.0  # seconds for a case; the executor's own limit is shorter
+NESTED_LIMIT: Final = 255.0
 
 
 class Lost(NamedTuple):

@@ -13,6 +13,7 @@ import msgspec
 
 from emu.live import cache
 from emu.live.arm64_image import inspect
+from emu.live.build_variants import PREFIX
 from emu.live.trouble import MissingPartError, RequestError
 
 KERNEL: Final = "Image"
@@ -33,7 +34,10 @@ class Transport(Enum):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is known of a fetched kernel or QEMU, kept beside it."""
+    """What is known of a fetched or built kernel, or a QEMU, kept beside it.
+
+    The last three are a built one's: a hash of all that it is made of, and some of that by name.
+    """
 
     name: str
     version: str
@@ -43,6 +47,10 @@ class Record(msgspec.Struct, frozen=True):
     suite: str
     pinned: bool
     page_size: int = 0
+    transport: Transport = Transport.PCI
+    recipe: str = ""
+    patches: tuple[str, ...] = ()
+    compiler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,11 @@ class Image:
     qemus: tuple[Qemu, ...]
     transport: Transport = Transport.PCI
 
+    @property
+    def nests(self) -> bool:
+        """Whether there is a QEMU for nested boxes."""
+        return any(each.nests for each in self.qemus)
+
     def qemu(self, *, nested: bool) -> Qemu:
         """The QEMU for a box."""
         for each in self.qemus:
@@ -85,10 +98,11 @@ def image(name: str) -> Image:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         guess = f", did you mean {near[0]}?" if near else ""
-        raise MissingPartError(f"{name} is not in the cache{guess}: gff live fetch {name}")
+        how = "build" if name.startswith(PREFIX) else "fetch"
+        raise MissingPartError(f"{name} is not in the cache{guess}: gff live {how} {name}")
     record = _record(folder)
     qemus = tuple(_fetched(each) for each in fetched_qemus())
-    return Image(name, folder / KERNEL, record.version, record.page_size, qemus)
+    return Image(name, folder / KERNEL, record.version, record.page_size, qemus, record.transport)
 
 
 def own(kernel: Path, qemu: Path | None, transport: Transport = Transport.PCI) -> Image:

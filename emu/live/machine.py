@@ -14,6 +14,7 @@ from emu.live.unsupported import Unsupported, objection
 from emu.outcome import Outcomes
 
 TIME_LIMIT: Final = 90.0  # seconds for a case; the executor's own is shorter
+NESTED_TIME_LIMIT: Final = 270.0
 
 
 class Port(Protocol):
@@ -56,7 +57,7 @@ class LiveMachine:
         """The executor's answer to the bytes of a case, whatever this side makes of them."""
         self._number += 1
         channel = self._port.channel
-        channel.settimeout(TIME_LIMIT)
+        channel.settimeout(NESTED_TIME_LIMIT if self.host.nested else TIME_LIMIT)
         try:
             channel.sendall(protocol.frame(Kind.CASE, self._number, data))
         except OSError as error:

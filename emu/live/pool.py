@@ -123,13 +123,14 @@ class Pool:
         boxes: int,
         limit: float,
         nested: bool = False,
+        injecting: bool = False,
         spent: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         """``limit``: seconds that a box may take for one request."""
         self._limit = limit
         self._spent = spent
         with ExitStack() as stack:
-            self.saved: Final = Saved(image, executor, nested=nested)
+            self.saved: Final = Saved(image, executor, nested=nested, injecting=injecting)
             stack.callback(self.saved.close)
             self._selector = stack.enter_context(selectors.DefaultSelector())
             self._lanes = [_Lane(stack.enter_context(Box(self.saved))) for _ in range(boxes)]

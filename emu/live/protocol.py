@@ -12,10 +12,11 @@ from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
 
 _HEAD: Final = struct.Struct("<B3xI")
 _TAG: Final = struct.Struct("<I")
-_RUN: Final = struct.Struct("<IiiIIi4Q5B3xII")
+_RUN: Final = struct.Struct("<IiiIIi4Q8BII")
 _PAIR: Final = struct.Struct("<II")
 _OBJECTION: Final = struct.Struct("<III")
 
+_AT: Final = "at-"  # before the name of a function
 _A_RUN: Final = 1
 _A_REFUSAL: Final = 2
 _A_LOG: Final = 3
@@ -53,6 +54,9 @@ class Why(IntEnum):
     HOST_SVE = 13
     LOG_LONG = 14
     HOST_USERFAULT = 15
+    HOST_DEBUGGER = 16
+    HOST_FUNCTION = 17
+    L1_TABLES = 18
 
 
 _WORDS: Final = {
@@ -69,6 +73,9 @@ _WORDS: Final = {
     Why.HOST_CGROUP: "no cgroup can be limited here, errno {}",
     Why.LOG_LONG: "a dirty log of more than {} pages",
     Why.HOST_USERFAULT: "the host has not all of userfaultfd, errno {}",
+    Why.HOST_DEBUGGER: "no debugger is there to inject errors",
+    Why.HOST_FUNCTION: "the kernel has no function of its own for site {}",
+    Why.L1_TABLES: "L1's tables would need more than {} pages",
     Why.HOST_SVE: "the host's CPU has no SVE, so that no vCPU is left unfinalized",
 }
 
@@ -122,7 +129,13 @@ def greeting(content: bytes) -> Host:
             page_size=int(told["page-size"]),
             kvm=told["kvm"] == "1",
             ipa_bits=int(told.get("cap-ipa-bits", "0")),
+            nested=told.get("cap-el2", "0") == "1",
             zva=int(told["zva"]),
+            functions={
+                key.removeprefix(_AT): int(value, 16)
+                for key, value in told.items()
+                if key.startswith(_AT)
+            },
         )
     except (ValueError, KeyError) as error:
         raise ProtocolError(f"the executor's greeting cannot be read: {error}") from error
@@ -174,7 +187,8 @@ def _outcomes(body: bytes) -> Outcomes:
 def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
     fields = _RUN.unpack_from(body, place)
     step, ret, errno, exit_reason, before, access = fields[:6]
-    fresh, moved, changed, stuck, sigbus, count, userfaults = fields[10:]
+    fresh, moved, changed, stuck, sigbus, vcpu, others_changed, *rest = fields[10:]
+    injected, count, userfaults = rest
     place += _RUN.size
     end = place + count * _PAIR.size
     exceptions = tuple(_PAIR.iter_unpack(body[place:end]))
@@ -190,8 +204,10 @@ def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
         moved=bool(moved),
         changed=bool(changed),
         exceptions=exceptions,
-        injected=False,
+        injected=bool(injected),
         stuck=bool(stuck),
         sigbus=bool(sigbus),
+        vcpu=vcpu,
         userfaults=userfaults,
+        others_changed=bool(others_changed),
     ), end

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 from emu.live.images import Image, Qemu, Transport
+from emu.live.injector import TELL_FUNCTIONS
 from emu.live.trouble import MissingPartError
 
 MEMORY: Final = 512  # MiB
@@ -25,7 +26,8 @@ _KERNEL: Final = "console=ttyAMA0 loglevel=5 panic=-1 rdinit=/init"
 class Wiring:
     """The descriptors that a QEMU is given: nothing of a box has a name in the file system.
 
-    ``port`` and ``monitor`` are connected sockets, the others files; ``state`` is one to resume.
+    ``port``, ``monitor`` and ``debugger`` are connected sockets, the others files; ``state`` is one
+    to resume.
     """
 
     port: int
@@ -33,27 +35,29 @@ class Wiring:
     initrd: int
     monitor: int | None = None
     state: int | None = None
+    debugger: int | None = None
 
     def descriptors(self) -> tuple[int, ...]:
         """All that there are."""
-        every = (self.port, self.console, self.initrd, self.monitor, self.state)
+        every = (self.port, self.console, self.initrd, self.monitor, self.state, self.debugger)
         return tuple(each for each in every if each is not None)
 
 
-def command(image: Image, *, nested: bool, wiring: Wiring) -> list[str]:
+def command(image: Image, *, nested: bool, injecting: bool, wiring: Wiring) -> list[str]:
     """The words that start a box. Those of a saved and a resumed one differ in the wiring only."""
     qemu = image.qemu(nested=nested)
     return [
-        *_machine(qemu),
+        *_machine(qemu, nested=nested),
         *("-kernel", str(image.kernel), "-initrd", _path(wiring.initrd)),
         # With VHE a resumed machine loses its timer interrupts and stops after a while.
-        *("-append", f"{_KERNEL} kvm-arm.mode={'nested' if nested else 'nvhe'}"),
+        *("-append", _command_line(nested=nested, injecting=injecting)),
         *("-chardev", f"file,id=console,path={_path(wiring.console)},append=on"),
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=port,fd={wiring.port}"),
         *("-device", _PORT_BUS[image.transport]),
         *("-device", f"virtserialport,chardev=port,name={PORT_NAME}"),
         *_monitor(wiring.monitor),
+        *_debugger(wiring.debugger),
         *(("-incoming", f"fd:{wiring.state}") if wiring.state is not None else ()),
     ]
 
@@ -83,14 +87,30 @@ def _dies_with(parent: int) -> Callable[[], None]:
     return set_up
 
 
-def _machine(qemu: Qemu) -> tuple[str, ...]:
+def _machine(qemu: Qemu, *, nested: bool) -> tuple[str, ...]:
+    # The architected pointer authentication is slow. KVM goes through all that a guest's guest
+    # could address whenever a page of its memory goes: without LPA2 a sixteenth of it.
+    cpu = "max,pauth-impdef=on,lpa2=off" if nested else "max,pauth-impdef=on"
     return (
         *qemu.command,
         *("-M", "virt,virtualization=on,gic-version=3"),
-        *("-cpu", "max,pauth-impdef=on"),  # the architected pointer authentication is slow
+        *("-cpu", cpu),
         *("-accel", "tcg", "-smp", "1", "-m", str(MEMORY)),
         *("-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"),
     )
+
+
+def _command_line(*, nested: bool, injecting: bool) -> str:
+    mode = f"{_KERNEL} kvm-arm.mode={'nested' if nested else 'nvhe'}"
+    # A nested machine is booted each time: its functions are to be where they were.
+    # A kernel that knows no nokaslr hands it on to the executor, behind the first word.
+    return f"{mode} {TELL_FUNCTIONS} nokaslr" if injecting else mode
+
+
+def _debugger(descriptor: int | None) -> tuple[str, ...]:
+    if descriptor is None:
+        return ()
+    return ("-chardev", f"socket,id=debugger,fd={descriptor}", "-gdb", "chardev:debugger")
 
 
 def _monitor(descriptor: int | None) -> tuple[str, ...]:

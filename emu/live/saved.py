@@ -33,9 +33,13 @@ class Saved:
     until then.
     """
 
-    def __init__(self, image: Image, executor: Path, *, nested: bool = False) -> None:
+    def __init__(
+        self, image: Image, executor: Path, *, nested: bool = False, injecting: bool = False
+    ) -> None:
+        """``injecting``: its boxes have an ``emu.live.injector``."""
         self.image: Final = image
         self.nested: Final = nested
+        self.injecting: Final = injecting
         self.hello = b""
         self.complaints: tuple[ConsoleFinding, ...] = ()
         self.boot_seconds = 0.0
@@ -51,18 +55,24 @@ class Saved:
         """Bytes of the state."""
         return os.fstat(self._state.fileno()).st_size
 
-    def resume(self, port: socket.socket, console: Console, errors: IO[bytes]) -> "_Process":
+    def resume(
+        self,
+        port: socket.socket,
+        console: Console,
+        errors: IO[bytes],
+        debugger: socket.socket | None = None,
+    ) -> "_Process":
         """A QEMU that goes on from the state, its port connected to this socket.
 
         A nested one says ``hello`` again when it is ready.
         """
         if self.nested:
-            wiring = self._wiring(port, console)
+            wiring = self._wiring(port, console, debugger=debugger)
             return qemu.spawn(self._command(wiring), wiring, errors)
         # A description of its own: each reads from the beginning.
         state = os.open(f"/proc/self/fd/{self._state.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            wiring = self._wiring(port, console, state=state)
+            wiring = self._wiring(port, console, state=state, debugger=debugger)
             return qemu.spawn(self._command(wiring), wiring, errors)
         finally:
             os.close(state)
@@ -99,7 +109,7 @@ class Saved:
             self.save_seconds = time.monotonic() - start - self.boot_seconds
 
     def _command(self, wiring: Wiring) -> list[str]:
-        return qemu.command(self.image, nested=self.nested, wiring=wiring)
+        return qemu.command(self.image, nested=self.nested, injecting=self.injecting, wiring=wiring)
 
     def _wiring(
         self,
@@ -108,9 +118,11 @@ class Saved:
         *,
         monitor: int | None = None,
         state: int | None = None,
+        debugger: socket.socket | None = None,
     ) -> Wiring:
         initrd_file = self._initrd.fileno()
-        return Wiring(port.fileno(), console.descriptor, initrd_file, monitor, state)
+        stub = debugger.fileno() if debugger else None
+        return Wiring(port.fileno(), console.descriptor, initrd_file, monitor, state, stub)
 
 
 _Process = subprocess.Popen[bytes]

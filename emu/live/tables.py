@@ -13,7 +13,9 @@ from emu.case import (
     IPA_BITS,
     OBJECTS,
     PAGE_SIZES,
+    VCPUS,
     Case,
+    L1Map,
     MemKind,
     Protection,
     RunFlag,
@@ -21,6 +23,8 @@ from emu.case import (
     VcpuState,
     VmConfig,
 )
+from emu.injection import Site
+from emu.live.injector import FUNCTIONS, TELL_FUNCTIONS, Ask
 from emu.live.protocol import Kind, Why
 from emu.live.unsupported import PLAYED
 from emu.plan import VECTORS
@@ -35,6 +39,9 @@ _NUMBERS: Final = {
     "PROTOCOL_VERSION": wire.VERSION,
     "MAX_STEPS": wire.MAX_STEPS,
     "OBJECTS": OBJECTS,
+    "VCPUS": VCPUS,
+    "SITES": len(Site),
+    "ERRNOS": len(abi.Errno),
     "ACCESSES": len(Access),
     "HARNESS_BASE": abi.HARNESS_BASE,
     "HARNESS_SIZE": abi.HARNESS_SIZE,
@@ -66,6 +73,8 @@ def header(assembler: Assembler) -> str:
         "struct vm_size { uint8_t code, ipa_bits; uint32_t page_size; };",
         *_array("vm_size", "vm_sizes", _vm_sizes()),
         "struct access { uint8_t played, width, block, bias, words; uint32_t code[4]; };",
+        f"#define TELL_FUNCTIONS {_quoted(TELL_FUNCTIONS)}",
+        f"static const char *const functions[] = {{ {', '.join(map(_quoted, FUNCTIONS))} }};",
         *_array("access", "accesses", (_access(each, assembler) for each in Access)),
         "#endif",
         "#endif",
@@ -88,6 +97,7 @@ def _numbers() -> Iterator[tuple[str, int]]:
     yield from _NUMBERS.items()
     yield from ((f"OP_{name}", number) for name, number in vars(Op).items() if name.isupper())
     yield from ((f"RUN_{flag.name}", flag) for flag in RunFlag)
+    yield from ((f"INJECT_{ask.name}", ask) for ask in Ask)
     yield from _places("ACCESS", [access.name for access in Access])
     yield from _places("MEM", [kind.name for kind in MemKind])
     yield from _places("PROTECTION", [protection.name for protection in Protection])
@@ -96,12 +106,18 @@ def _numbers() -> Iterator[tuple[str, int]]:
         yield f"VCPU_{state.name}", _coded(VmConfig(vcpu=state))[3]
     yield "VM_NISV", _coded(VmConfig(nisv_to_user=True))[2]
     yield "VM_SEA", _coded(VmConfig(sea_to_user=True))[2]
+    yield "VM_NESTED", _coded(VmConfig(nested=True))[2]
+    yield "L1_BLOCK", wire.encode_step(L1Map(0, None, 0, 0, block=True))[1]
     yield "VM_COLD", _coded(VmConfig(cold=True))[2]
 
 
 def _places(prefix: str, names: list[str]) -> Iterator[tuple[str, int]]:
     """A code is a place: see emu.record."""
     return ((f"{prefix}_{name}", place) for place, name in enumerate(names))
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
 
 
 def _coded(vm: VmConfig) -> bytes:

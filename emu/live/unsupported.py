@@ -1,6 +1,7 @@
 """What the live machine cannot do, and why: such a case is not played at all, never differently."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from emu import wire
@@ -13,8 +14,13 @@ from emu.case import (
     CreateMem,
     GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
     MemKind,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -24,6 +30,7 @@ from emu.case import (
     ReleaseGmem,
     Run,
     RunFlag,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Step,
@@ -33,7 +40,7 @@ from emu.case import (
     VmConfig,
     effective_address,
 )
-from emu.injection import Fail, ForceAbort, ForceExit
+from emu.injection import Fail, ForceAbort, ForceExit, Site
 from emu.words import RUN_FLAGS, spell_bits
 
 _SIMPLE: Final = frozenset(
@@ -44,6 +51,8 @@ _SIMPLE: Final = frozenset(
         Direction.FETCH,
         Direction.MAINTENANCE,
         Direction.HINT,
+        Direction.VNCR_READ,
+        Direction.VNCR_WRITE,
     }
 )
 _WALKS: Final = (Access.WALK, Access.AT_WALK)
@@ -57,7 +66,12 @@ _STEPS: Final = (
     CreateMem,
     GetDirtyLog,
     Guest,
+    GuestL2,
     IoEventFd,
+    L1Map,
+    L1Table,
+    L1Vtcr,
+    MemlockLimit,
     MemoryLimit,
     MmioData,
     PoisonGmem,
@@ -66,6 +80,7 @@ _STEPS: Final = (
     PunchHole,
     ReleaseGmem,
     Run,
+    SelectVcpu,
     SetMemslot,
     Skip,
     Truncate,
@@ -102,7 +117,10 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a live machine can do; ``inert`` and ``lax`` as in ``emu.live.probes``."""
+    """What a live machine can do; ``inert`` and ``lax`` as in ``emu.live.probes``.
+
+    ``functions``: where those of its kernel are that errors can be injected at, where they can.
+    """
 
     kernel: str
     page_size: int
@@ -111,6 +129,8 @@ class Host:
     zva: int
     inert: frozenset[Access] = frozenset()
     lax: frozenset[Access] = frozenset()
+    nested: bool = False
+    functions: Mapping[str, int] = field(default_factory=dict)
 
 
 def objection(case: Case, host: Host) -> Unsupported | None:
@@ -153,7 +173,10 @@ def _vm(vm: VmConfig, host: Host) -> str:
         cold=vm.cold,
         vcpu=vm.vcpu,
         page_size=vm.page_size,
+        nested=vm.nested,
     )
+    if vm.nested and not host.nested:
+        return "the host's guests have no EL2"
     return "" if vm == plain else "the executor makes no VM of this kind"
 
 
@@ -164,10 +187,14 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
             return f"no VMM can ask for {' '.join(flags)}" if flags else ""
         case Guest():
             return _access(step.access, effective_address(step, bases), host)
+        case GuestL2():
+            if step.access in _WALKS:
+                return f"l2 {step.access.value}: L2 has no table of its own for it"
+            return _access(step.access, step.address, host)
         case CreateMem():
             return _memory(step.kind, host)
         case Fail():
-            return "a stock kernel injects no errors"
+            return _injection(step.site, host)
         case ForceExit() | ForceAbort():
             return "no CPU can be asked to do this"
         case Age():
@@ -175,6 +202,13 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
         case _:
             known = isinstance(step, _STEPS)
             return "" if known else f"the executor does not know {type(step).__name__}"
+
+
+def _injection(site: Site, host: Host) -> str:
+    if not host.functions:
+        return "a stock kernel injects no errors"
+    known = site.value in host.functions
+    return "" if known else f"the kernel has no function {site.value} of its own"
 
 
 def _memory(kind: MemKind, host: Host) -> str:

@@ -33,10 +33,17 @@ static const struct shape shapes[256] = {
 	[OP_TRUNCATE] = { 1, INDEX, 0, 0, 0, 1, 0, 0 },
 	[OP_MEMORY_LIMIT] = { 1, 1, 0, 0, 0, 0, 0, 0 },
 	[OP_IOEVENTFD] = { 1, 3, 0, 0, 0, 1, 0, 0 },
+	[OP_L1_MAP] = { 1, 7 | L1_BLOCK, 1, 0, 1, 1, 1, 0 },
+	[OP_L1_TABLE] = { 1, 2, 1, 0, 1, 1, 0, 0 },
+	[OP_L1_VTCR] = { 1, 1, 0, 0, 0, 0, 0, 0 },
+	[OP_GUEST_L2] = { 1, 0xff, 0, 0, 0, 1, 0, 0 },
+	[OP_FAIL] = { 1, SITES - 1, ERRNOS - 1, 0xfe, 0, 0, 0, 0 },
 	[OP_SKIP] = { 1, 0, 0, 0, 0, 0, 0, 0 },
 	[OP_USERFAULT] = { 1, INDEX, USERFAULT_OFF, 0, 0, 1, 1, 0 },
 	[OP_DIRTY_LOG] = { 1, 0, 0, 0, 1, 0, 0, 0 },
 	[OP_MMIO_DATA] = { 1, 0, 0, 0, 0, 1, 0, 0 },
+	[OP_MEMLOCK_LIMIT] = { 1, 1, 0, 0, 0, 0, 0, 0 },
+	[OP_VCPU] = { 1, VCPUS - 1, 0, 0, 0, 0, 0, 0 },
 };
 
 static struct objection objection(enum why why, uint32_t step, uint32_t value)
@@ -51,6 +58,11 @@ static bool fits(const struct record *step, const struct shape *shape)
 	       (shape->z || !step->z);
 }
 
+static bool is_access(uint8_t op)
+{
+	return op == OP_GUEST || op == OP_GUEST_L2;
+}
+
 static struct objection check_step(const struct record *step, uint32_t index)
 {
 	const struct shape *shape = &shapes[step->op];
@@ -61,14 +73,14 @@ static struct objection check_step(const struct record *step, uint32_t index)
 		return objection(NEW_FIELD, index, step->op);
 	if (step->op == OP_RUN && (step->word & ~(uint32_t)RUN_FLAGS))
 		return objection(NEW_RUN_FLAG, index, step->word & ~(uint32_t)RUN_FLAGS);
-	if (step->op == OP_GUEST && (step->a >= ACCESSES || !accesses[step->a].played))
+	if (is_access(step->op) && (step->a >= ACCESSES || !accesses[step->a].played))
 		return objection(NEW_ACCESS, index, step->a);
 	return objection(PLAYABLE, index, 0);
 }
 
 static struct objection check_header(const uint8_t *data, struct guest_case *into)
 {
-	const uint8_t vm_flags = VM_NISV | VM_SEA | VM_COLD;
+	const uint8_t vm_flags = VM_NISV | VM_SEA | VM_COLD | VM_NESTED;
 	uint32_t all;
 
 	memcpy(&all, data, sizeof(all));
@@ -110,7 +122,7 @@ struct objection decode(const uint8_t *data, size_t size, struct guest_case *int
 		found = check_step(&into->steps[i], i);
 		if (found.why != PLAYABLE)
 			return found;
-		guests += into->steps[i].op == OP_GUEST;
+		guests += is_access(into->steps[i].op);
 	}
 	return guests > ENTRIES ? objection(TOO_MANY, into->count, guests)
 				: objection(PLAYABLE, 0, 0);

@@ -2,7 +2,7 @@
 /*
  * The guest's resident code: it takes one access after another from the queue, notes exceptions,
  * and rings the idle doorbell when the queue is empty. It runs at HARNESS_BASE and is copied there.
- * No instruction here changes NZCV: an access must find it as the VMM set it.
+ * ERET gives an access the NZCV that it must find.
  */
 #include "layout.h"
 #include "tables.h"
@@ -12,8 +12,7 @@
 	.globl guest_page, guest_next, guest_bell
 
 	.macro data reg
-	movz	\reg, #DATA_PAGE
-	movk	\reg, #(HARNESS_BASE >> 16), lsl #16
+	mrs	\reg, tpidr_el1
 	.endm
 
 guest_page:
@@ -29,7 +28,8 @@ guest_next:
 	add	x13, x9, #(ENTRY_PAGES - DATA_PAGE)
 	add	x13, x13, x10, lsl #ENTRY_SHIFT
 	ldp	x14, x15, [x13]
-	ldr	x16, [x13, #16]
+	ldp	x16, x18, [x13, #16]
+	cbnz	x18, enter
 	mrs	x17, ttbr1_el1
 	eor	x17, x17, x16
 	cbz	x17, leave
@@ -38,8 +38,11 @@ guest_next:
 	dsb	ish
 	isb
 leave:	/* x14: where to go, x15: what x1 holds there. ERET, so that no other register is needed. */
+	mrs	x16, currentel	/* EL1, or EL2 where the guest is L1 */
+	movz	x17, #0x2c1	/* its own stack pointer; SError is unmasked */
+	orr	x16, x16, x17
+go:	/* x16: the PSTATE to go with. As L1 runs with E2H, these are EL2's registers there. */
 	msr	elr_el1, x14
-	movz	x16, #0x2c5	/* EL1h; SError is unmasked */
 	msr	spsr_el1, x16
 	mov	x1, x15
 	movz	x28, #(DOORBELL >> 16), lsl #16
@@ -59,14 +62,39 @@ guest_bell:
 	str	x27, [x28]
 	b	guest_next
 
+enter:	/* L1 enters L2; what is in VNCR_EL2 counts with NV2 only. */
+	msr	S3_4_C2_C2_0, x16	/* VNCR_EL2 */
+	msr	S3_4_C1_C1_0, x18	/* HCR_EL2 */
+	isb
+	movz	x16, #0x2c5
+	b	go
+
+leave_l2: /* To L1's EL2, from below: with HVC #0 done, with HVC #1 for an exception of L2's own. */
+	movz	x16, #(HCR_L1 & 0xffff)
+	movk	x16, #(HCR_L1 >> 16 & 0xffff), lsl #16
+	movk	x16, #(HCR_L1 >> 32 & 0xffff), lsl #32
+	msr	S3_4_C1_C1_0, x16
+	isb
+	mrs	x12, esr_el1
+	mrs	x13, elr_el1
+	lsr	x14, x12, #26
+	sub	x14, x14, #0x16
+	cbnz	x14, note_it
+	tst	x12, #0xffff
+	b.eq	guest_next
+	mrs	x12, S3_5_C5_C2_0	/* ESR_EL12 */
+	mrs	x13, S3_5_C4_C0_1	/* ELR_EL12 */
+	b	note_it
+
 note:	/* The access is given up, so every register is free. */
+	mrs	x12, esr_el1
+	mrs	x13, elr_el1
+note_it:
 	data	x9
 	ldr	x10, [x9, #DATA_NOTES]
 	sub	x14, x10, #NOTES
 	cbz	x14, guest_next
 	ldr	x11, [x9, #DATA_AT]
-	mrs	x12, esr_el1
-	mrs	x13, elr_el1
 	add	x14, x9, x10, lsl #NOTE_SHIFT
 	str	w11, [x14, #DATA_NOTE]
 	str	w12, [x14, #(DATA_NOTE + 4)]
@@ -75,9 +103,24 @@ note:	/* The access is given up, so every register is free. */
 	str	x10, [x9, #DATA_NOTES]
 	b	guest_next
 
+	/* L2's accesses of an EL2 register, which NV2 makes L1's memory of: TPIDR_EL2. */
+	.globl guest_vncr_read, guest_vncr_write
+guest_vncr_read:
+	mrs	x0, S3_4_C13_C0_2
+	hvc	#0
+guest_vncr_write:
+	msr	S3_4_C13_C0_2, x0
+	hvc	#0
+
 	.org	ACCESS_CODE
 	.org	VECTORS
-	.rept	16
+	.rept	8
+	b	note
+	.balign	128
+	.endr
+	b	leave_l2 /* from a lower EL */
+	.balign	128
+	.rept	7
 	b	note
 	.balign	128
 	.endr

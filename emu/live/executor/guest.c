@@ -14,8 +14,20 @@
 #define NZCV 0xf0000000U
 #define VECTOR 2
 
+/* HCR_EL2 for L2: VM, RW, E2H; with NV and NV2 where L2 is to have EL2 itself. */
+#define HCR_L2 (UINT64_C(1) << 34 | UINT64_C(1) << 31 | 1)
+#define HCR_L2_NV2 (HCR_L2 | UINT64_C(1) << 45 | UINT64_C(1) << 42)
+
+#define TTBR1_EL1 ARM64_SYS_REG(3, 0, 2, 0, 1)
+#define ESR_EL1 ARM64_SYS_REG(3, 0, 5, 2, 0)
+#define TTBR1_EL2 ARM64_SYS_REG(3, 4, 2, 0, 1)
+#define ESR_EL2 ARM64_SYS_REG(3, 4, 5, 2, 0)
+#define TPIDR_EL1 ARM64_SYS_REG(3, 0, 13, 0, 4)
+
 struct entry {
-	uint64_t pc, x1, ttbr1, zero;
+	uint64_t pc, x1;
+	uint64_t ttbr1; /* VNCR_EL2 where L1 enters L2 for it */
+	uint64_t hcr;   /* HCR_EL2 for that, or 0 */
 };
 
 struct note {
@@ -29,21 +41,26 @@ struct data {
 	volatile struct note note[NOTES];
 };
 
-static struct data *data(void)
+static uint64_t data_page(const struct vm *vm)
+{
+	return DATA_PAGE + (uint64_t)vm_index(vm) * VCPU_STRIDE;
+}
+
+static struct data *data(const struct vm *vm)
 {
 	_Static_assert(offsetof(struct data, note) == DATA_NOTE, "as the guest has it");
-	return (struct data *)(void *)(harness_memory + DATA_PAGE);
+	return (struct data *)(void *)(harness_memory + data_page(vm));
 }
 
-static struct entry *entries(void)
+static struct entry *entries(const struct vm *vm)
 {
-	return (struct entry *)(void *)(harness_memory + ENTRY_PAGES);
+	return (struct entry *)(void *)(harness_memory + data_page(vm) + ENTRY_PAGES - DATA_PAGE);
 }
 
-void guest_reset(void)
+void guest_reset(const struct vm *vm)
 {
-	memset(data(), 0, sizeof(struct data));
-	data()->at = NO_ENTRY;
+	memset(data(vm), 0, sizeof(struct data));
+	data(vm)->at = NO_ENTRY;
 }
 
 /* REGISTERS */
@@ -66,6 +83,7 @@ static void set_pc(const struct vm *vm, uint64_t value)
 void guest_start(const struct vm *vm)
 {
 	set_register(vm, x_register(28), DOORBELL);
+	set_register(vm, TPIDR_EL1, HARNESS_BASE + data_page(vm));
 	set_pc(vm, image_bell());
 }
 
@@ -76,55 +94,93 @@ static bool is_walk(uint8_t access)
 	return access == ACCESS_WALK || access == ACCESS_AT_WALK;
 }
 
-static struct entry entry_for(uint8_t access, uint64_t address)
+static uint64_t code_of(const struct pending *pending)
 {
-	struct entry entry = { .pc = image_code(access), .ttbr1 = STAGE1_TTBR1 };
+	switch (pending->owner) {
+	case OWNER_L2:
+		return image_code_l2(pending->access);
+	case OWNER_VNCR:
+		return image_code_vncr(pending->access == ACCESS_VNCR_WRITE);
+	default:
+		return image_code(pending->access);
+	}
+}
 
-	if (is_walk(access)) {
+static struct entry entry_for(const struct pending *pending)
+{
+	const uint64_t address = pending->address;
+	struct entry entry = { .pc = code_of(pending), .ttbr1 = STAGE1_TTBR1 };
+
+	if (pending->owner == OWNER_VNCR) {
+		entry.ttbr1 = address & ~(uint64_t)(PAGE - 1);
+		entry.hcr = HCR_L2_NV2;
+	} else if (is_walk(pending->access)) {
 		entry.ttbr1 = address & ~(uint64_t)(PAGE - 1);
 		entry.x1 = STAGE1_UPPER_HALF | (address & (PAGE - 1)) >> 3 << 30;
 	} else {
-		entry.x1 = address - accesses[access].bias;
+		entry.x1 = address - accesses[pending->access].bias;
+		entry.hcr = pending->owner == OWNER_L2 ? HCR_L2 : 0;
 	}
 	return entry;
 }
 
-void guest_add(struct vm *vm, uint32_t step, uint8_t access, uint64_t address)
+void guest_add(struct vm *vm, const struct pending *pending)
 {
-	vm->program[vm->queued] = (struct pending){ step, access, address };
-	entries()[vm->queued] = entry_for(access, address);
-	data()->queued = ++vm->queued;
+	vm->now->program[vm->now->queued] = *pending;
+	entries(vm)[vm->now->queued] = entry_for(pending);
+	vm->l2_ran |= pending->owner != OWNER_L1;
+	data(vm)->queued = ++vm->now->queued;
 }
 
 void guest_touch(struct vm *vm, uint64_t address)
 {
-	guest_add(vm, 0, ACCESS_READ8, address);
+	guest_add(vm, &(struct pending){ 0, ACCESS_READ8, OWNER_L1, address });
+	if (vm->nested && vm->warms_l2)
+		guest_add(vm, &(struct pending){ 0, ACCESS_READ8, OWNER_L2, address });
 }
 
 void guest_forget(struct vm *vm)
 {
-	vm->queued = 0;
-	guest_reset();
+	vm->now->queued = 0;
+	vm->l2_ran = false;
+	guest_reset(vm);
+}
+
+/* What L1 calls TTBR1_EL1, as its E2H is set. */
+static uint64_t ttbr1_id(const struct vm *vm)
+{
+	return vm->nested ? TTBR1_EL2 : TTBR1_EL1;
+}
+
+static void start_access(const struct vm *vm, const struct entry *entry)
+{
+	for (uint32_t i = 0; i < 31; i++)
+		set_register(vm, x_register(i), i == 1 ? entry->x1 : i == 28 ? DOORBELL : 0);
+	set_register(vm, ttbr1_id(vm), entry->ttbr1);
+	set_pc(vm, entry->pc);
 }
 
 void guest_leave_bell(const struct vm *vm)
 {
-	const uint64_t next = data()->taken;
+	const uint64_t next = data(vm)->taken, at = pc(vm);
+	const struct entry *entry = &entries(vm)[next];
 
-	if (next == vm->queued || pc(vm) != image_bell())
+	if (next == vm->now->queued || (at != image_bell() && at != image_next()))
 		return;
-	data()->at = next;
-	data()->taken = next + 1;
-	set_register(vm, x_register(1), entries()[next].x1);
-	set_register(vm, ARM64_SYS_REG(3, 0, 2, 0, 1), entries()[next].ttbr1);
-	set_pc(vm, entries()[next].pc);
+	if (entry->hcr)
+		return; /* only L1 can enter L2 */
+	if (at == image_next() && get_register(vm, ttbr1_id(vm)) != entry->ttbr1)
+		return; /* the TLB is the guest's to invalidate */
+	data(vm)->at = next;
+	data(vm)->taken = next + 1;
+	start_access(vm, entry);
 }
 
 /* WHERE THE GUEST STANDS */
 
 static bool stands(const struct pending *pending, uint64_t at)
 {
-	const uint64_t code = image_code(pending->access);
+	const uint64_t code = code_of(pending);
 
 	if (pending->access == ACCESS_FETCH && at == pending->address)
 		return true;
@@ -148,7 +204,7 @@ static bool vectors_changed(const struct vm *vm)
 			.addr = (uintptr_t)&value,
 		};
 
-		if (ask(vm->vcpu, KVM_GET_ONE_REG, &reg))
+		if (ask(vm->now->fd, KVM_GET_ONE_REG, &reg))
 			vm_failed(vm, "KVM_GET_ONE_REG of a vector");
 		if (value)
 			return true;
@@ -158,10 +214,10 @@ static bool vectors_changed(const struct vm *vm)
 
 static bool changed(const struct vm *vm, uint64_t entry)
 {
-	const uint8_t access = vm->program[entry].access;
+	const uint8_t access = vm->now->program[entry].access;
 
 	for (uint32_t i = 0; i < 31; i++) {
-		uint64_t expected = i == 1 ? entries()[entry].x1 : i == 28 ? DOORBELL : 0;
+		uint64_t expected = i == 1 ? entries(vm)[entry].x1 : i == 28 ? DOORBELL : 0;
 
 		if (get_register(vm, x_register(i)) != expected)
 			return true;
@@ -173,33 +229,50 @@ static bool changed(const struct vm *vm, uint64_t entry)
 
 struct standing guest_standing(const struct vm *vm)
 {
-	const uint64_t entry = data()->at;
+	const uint64_t entry = data(vm)->at;
 	struct standing standing = { .place = PLACE_IDLE, .step = IDLE };
 	uint64_t at;
 
-	if (!vm->ready || entry == NO_ENTRY)
+	if (!vm->now->ready || entry == NO_ENTRY)
 		return standing;
 	at = pc(vm);
-	if (in_code(at, VECTORS, PAGE)) {
+	if (in_code(at, VECTORS, PAGE) || in_code(at, L2_PAGE, L2_PAGE + ACCESS_CODE_L2)) {
 		standing.place = PLACE_HANDLER;
 		standing.moved = true;
-	} else if (stands(&vm->program[entry], at) || in_code(at, ACCESS_CODE, VECTORS)) {
+	} else if (stands(&vm->now->program[entry], at) || in_code(at, ACCESS_CODE, VECTORS) ||
+		   in_code(at, L2_PAGE + ACCESS_CODE_L2, LEVEL1_PAGES)) {
 		standing.place = PLACE_ACCESS;
-		standing.moved = !stands(&vm->program[entry], at);
+		standing.moved = !stands(&vm->now->program[entry], at);
 		standing.changed = changed(vm, entry);
 	} else {
 		return standing; /* between two accesses */
 	}
-	standing.step = (int32_t)vm->program[entry].step;
+	standing.step = (int32_t)vm->now->program[entry].step;
 	return standing;
+}
+
+/* Where the guest goes on; from L2 it has to go back to L1 first. */
+static uint64_t after(const struct pending *pending)
+{
+	switch (pending->owner) {
+	case OWNER_L2:
+		return code_of(pending) + accesses[pending->access].words * 4U;
+	case OWNER_VNCR:
+		return code_of(pending) + 4;
+	default:
+		return image_next();
+	}
 }
 
 void guest_skip(struct vm *vm)
 {
-	if (vm->completing || guest_standing(vm).place != PLACE_ACCESS)
+	uint64_t next;
+
+	if (vm->now->completing || guest_standing(vm).place != PLACE_ACCESS)
 		return;
-	data()->at = NO_ENTRY;
-	set_pc(vm, image_next());
+	next = after(&vm->now->program[data(vm)->at]);
+	data(vm)->at = NO_ENTRY;
+	set_pc(vm, next);
 }
 
 /* EXCEPTIONS */
@@ -216,33 +289,34 @@ static bool ends_so(const struct pending *pending, uint32_t esr, uint64_t elr)
 static uint32_t add_exception(const struct vm *vm, uint64_t entry, uint32_t esr, uint64_t elr,
 			      struct exception *into)
 {
-	if (entry >= vm->queued) { /* nobody's: an SError while the guest was idle */
+	if (entry >= vm->now->queued) { /* nobody's: an SError while the guest was idle */
 		*into = (struct exception){ (uint32_t)IDLE, esr };
 		return 1;
 	}
-	if (ends_so(&vm->program[entry], esr, elr))
+	if (ends_so(&vm->now->program[entry], esr, elr))
 		return 0;
-	*into = (struct exception){ vm->program[entry].step, esr };
+	*into = (struct exception){ vm->now->program[entry].step, esr };
 	return 1;
 }
 
 uint32_t guest_exceptions(struct vm *vm, const struct standing *standing, struct exception *into)
 {
 	uint32_t count = 0;
-	const bool told = vm->noted && !data()->notes; /* its handler did not run since */
+	const bool told = vm->now->noted && !data(vm)->notes; /* its handler did not run since */
 
-	for (uint64_t i = vm->noted; i < data()->notes; i++) {
-		const volatile struct note *note = &data()->note[i];
+	for (uint64_t i = vm->now->noted; i < data(vm)->notes; i++) {
+		const volatile struct note *note = &data(vm)->note[i];
 
 		count += add_exception(vm, note->entry, note->esr, note->elr, into + count);
 	}
-	vm->noted = told;
-	data()->notes = 0;
+	vm->now->noted = told;
+	data(vm)->notes = 0;
 	if (standing->place == PLACE_HANDLER && !told) { /* the guest's own note comes later */
-		uint32_t esr = (uint32_t)get_register(vm, ARM64_SYS_REG(3, 0, 5, 2, 0));
+		const bool by_l1 = vm->nested && pc(vm) < HARNESS_BASE + PAGE;
+		uint32_t esr = (uint32_t)get_register(vm, by_l1 ? ESR_EL2 : ESR_EL1);
 
-		count += add_exception(vm, data()->at, esr, 0, into + count);
-		vm->noted = 1;
+		count += add_exception(vm, data(vm)->at, esr, 0, into + count);
+		vm->now->noted = 1;
 	}
 	return count;
 }

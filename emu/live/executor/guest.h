@@ -17,13 +17,14 @@ struct standing {
 	bool moved, changed;
 };
 
-void guest_reset(void); /* an empty queue */
+void guest_reset(const struct vm *vm); /* an empty queue */
 void guest_start(const struct vm *vm);
 void guest_touch(struct vm *vm, uint64_t address); /* an access of the harness's own */
 void guest_forget(struct vm *vm);                  /* the harness's own accesses are done */
 
-void guest_add(struct vm *vm, uint32_t step, uint8_t access, uint64_t address);
-void guest_leave_bell(const struct vm *vm); /* for an access, if it has not rung it yet */
+void guest_add(struct vm *vm, const struct pending *pending);
+/* For the next access, if the bell is not rung yet; a cold guest's first code may not be there. */
+void guest_leave_bell(const struct vm *vm);
 void guest_skip(struct vm *vm);
 struct standing guest_standing(const struct vm *vm);
 

@@ -19,6 +19,7 @@ static const struct {
 	{ "cap-guest-memfd", KVM_CAP_GUEST_MEMFD },
 	{ "cap-guest-memfd-flags", KVM_CAP_GUEST_MEMFD_FLAGS },
 	{ "cap-sve", KVM_CAP_ARM_SVE },
+	{ "cap-el2", KVM_CAP_ARM_EL2 },
 };
 
 /* The block of DC ZVA in bytes, or 0 where it is forbidden. */

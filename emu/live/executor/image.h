@@ -3,6 +3,7 @@
 #ifndef GFF_IMAGE_H
 #define GFF_IMAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 void image_write(void); /* to harness_memory, once */
@@ -11,5 +12,9 @@ void image_write(void); /* to harness_memory, once */
 uint64_t image_next(void);
 uint64_t image_bell(void);
 uint64_t image_code(uint8_t access);
+
+/* For a guest with EL2: of L2's copy of an access, and of an access of the VNCR page. */
+uint64_t image_code_l2(uint8_t access);
+uint64_t image_code_vncr(bool write);
 
 #endif

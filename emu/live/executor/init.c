@@ -44,6 +44,7 @@ static void make_huge_pages(void)
 {
 	write_file(THP "enabled", "madvise", 7);
 	write_file(THP "defrag", "madvise", 7);
+	write_file(THP "use_zero_page", "1", 1); /* with less than 512 MiB a kernel begins with 0 */
 	write_file(THP "khugepaged/scan_sleep_millisecs", "4294967295", 10);
 	write_file("/proc/sys/vm/nr_hugepages", "8", 1);
 	write_file("/proc/sys/vm/nr_overcommit_hugepages", "64", 2);

@@ -38,6 +38,12 @@ struct kvm_create_guest_memfd {
 #ifndef KVM_CAP_GUEST_MEMFD_FLAGS
 #define KVM_CAP_GUEST_MEMFD_FLAGS 244
 #endif
+#ifndef KVM_CAP_ARM_EL2
+#define KVM_CAP_ARM_EL2 240
+#endif
+#ifndef KVM_ARM_VCPU_HAS_EL2
+#define KVM_ARM_VCPU_HAS_EL2 7
+#endif
 #ifndef KVM_CAP_ARM_SEA_TO_USER
 #define KVM_CAP_ARM_SEA_TO_USER 245
 #endif

@@ -8,13 +8,23 @@
 #define ZERO_PAGE 0x2000
 #define DATA_PAGE 0x3000
 #define ENTRY_PAGES 0x4000
+#define ENTRY_PAGE_COUNT 2
+#define VCPU_STRIDE 0x3000 /* from one vCPU's data page to the next one's */
+#define L2_PAGE 0xf000 /* L2's vectors, and its code in the half above */
 #define LEVEL1_PAGES 0x10000
+#define STAGE2_LEVEL1 0x40000 /* L1's tables for L2: two pages, then those of the other levels */
+#define STAGE2_TABLES 0x42000
+#define STAGE2_END 0x80000
+#define SPARE_PAGE 0x80000
+
+/* HCR_EL2 of L1, which runs as a host does: RW, TGE, E2H. */
+#define HCR_L1 0x488000000
 
 /* In the code page: the resident code, the accesses, the vectors (2 KiB, as VBAR_EL1 wants). */
 #define ACCESS_CODE 0x200
 #define VECTORS 0x800
 
-/* In the data page. */
+/* In a data page, which TPIDR_EL1 holds the address of. */
 #define DATA_TAKEN 0  /* entries that the guest has begun */
 #define DATA_QUEUED 8 /* entries that the VMM has written */
 #define DATA_AT 16    /* the entry that the guest is at, or NO_ENTRY */
@@ -23,7 +33,9 @@
 #define NOTE_SHIFT 4
 #define NOTES 252
 
-/* An entry: PC, x1, TTBR1_EL1, and 8 bytes that are not used. */
+#define ACCESS_CODE_L2 0x800 /* in L2_PAGE */
+
+/* An entry: PC, x1, TTBR1_EL1 and 0; for L2, VNCR_EL2 and HCR_EL2 in their places. */
 #define ENTRY_SHIFT 5
 #define ENTRIES NOTES
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,14 @@ int limit_set(const struct vm *vm, bool on)
 		procs_fd = -1;
 	}
 	return write_all(max_fd, on ? "0" : "max");
+}
+
+int limit_lock(bool on)
+{
+	const rlim_t most = on ? 0 : RLIM_INFINITY;
+	const struct rlimit limit = { most, RLIM_INFINITY };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? errno : 0;
 }
 
 void limit_forget(void)

@@ -3,11 +3,13 @@
  * The executor: takes cases, plays each on this host's KVM, tells what came of it. In a box it is
  * the first process and speaks through a virtio port; else through its standard input and output.
  */
+#include <string.h>
 #include <unistd.h>
 
 #include "case.h"
 #include "frame.h"
 #include "init.h"
+#include "symbols.h"
 #include "worker.h"
 
 static void answer(const struct channel *channel, const struct frame *asked)
@@ -28,16 +30,20 @@ static void answer(const struct channel *channel, const struct frame *asked)
 		play(channel, asked->id, &played);
 }
 
-int main(void)
+int main(int count, char *words[])
 {
 	static struct frame asked;
 	static uint8_t host[4096];
 	const struct channel channel =
 		getpid() == 1 ? init_box() : (struct channel){ STDIN_FILENO, STDOUT_FILENO };
 	enum received received;
+	size_t size;
 
 	worker_prepare();
-	send_frame(&channel, KIND_HELLO, 0, host, describe_host(host, sizeof(host)));
+	size = describe_host(host, sizeof(host));
+	if (count > 1 && !strcmp(words[1], TELL_FUNCTIONS))
+		size += describe_symbols(host + size, sizeof(host) - size);
+	send_frame(&channel, KIND_HELLO, 0, host, size);
 	while ((received = receive(&channel, &asked)) != NO_MORE) {
 		if (received == FRAME)
 			answer(&channel, &asked);

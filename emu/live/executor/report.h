@@ -16,7 +16,7 @@ struct outcome {
 	uint32_t exit_reason, before;
 	int32_t access;
 	uint64_t exits[4]; /* the exit union's words */
-	uint8_t fresh, moved, changed, stuck, sigbus, zero[3];
+	uint8_t fresh, moved, changed, stuck, sigbus, vcpu, others_changed, injected;
 	uint32_t exceptions, userfaults;
 };
 

@@ -3,14 +3,17 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/time.h>
 #include <time.h>
 
 #include "guest.h"
+#include "inject.h"
 #include "stranger.h"
 #include "userfault.h"
 
 #define STUCK_AFTER 2 /* seconds */
+#define STUCK_AFTER_NESTED 10
 #define NEVER_ENTERS (RUN_IMMEDIATE_EXIT | RUN_BAD_ARGUMENT | RUN_OTHER_MM | RUN_SIGNAL)
 #define BLOCK_512G_SHIFT 39
 
@@ -68,17 +71,17 @@ static int kvm_run(const struct vm *vm, uint32_t flags, struct signals *seen)
 	const unsigned long argument = flags & RUN_BAD_ARGUMENT ? 1 : 0;
 	int error;
 
-	vm->run->immediate_exit = !!(flags & RUN_IMMEDIATE_EXIT);
+	vm->now->run->immediate_exit = !!(flags & RUN_IMMEDIATE_EXIT);
 	if (flags & RUN_SIGNAL)
 		raise(SIGUSR1);
-	set_alarm(STUCK_AFTER);
+	set_alarm(vm->nested ? STUCK_AFTER_NESTED : STUCK_AFTER);
 	if (flags & RUN_OTHER_MM)
 		error = stranger_run(vm, argument);
 	else
-		error = ask(vm->vcpu, KVM_RUN, argument) < 0 ? errno : 0;
+		error = ask(vm->now->fd, KVM_RUN, argument) < 0 ? errno : 0;
 	set_alarm(0);
 	*seen = take_signals();
-	vm->run->immediate_exit = 0;
+	vm->now->run->immediate_exit = 0;
 	return error;
 }
 
@@ -87,7 +90,7 @@ static void note_completion(struct vm *vm, uint32_t flags)
 {
 	if (flags & (RUN_OTHER_MM | RUN_BAD_ARGUMENT))
 		return;
-	vm->completing = !(flags & RUN_IMMEDIATE_EXIT) && vm->run->exit_reason == MMIO;
+	vm->now->completing = !(flags & RUN_IMMEDIATE_EXIT) && vm->now->run->exit_reason == MMIO;
 }
 
 /*
@@ -98,7 +101,9 @@ static void touch_harness(struct vm *vm)
 {
 	uint64_t touched_tables = 1; /* the first one translates the harness itself */
 
-	guest_touch(vm, HARNESS_BASE + ENTRY_PAGES + 0x1000);
+	for (uint32_t page = 0; page < ENTRY_PAGE_COUNT; page++)
+		guest_touch(vm, HARNESS_BASE + ENTRY_PAGES + vm_index(vm) * VCPU_STRIDE +
+					page * 0x1000);
 	for (uint32_t i = 0; i < vm->played->count; i++) {
 		const struct record *step = &vm->played->steps[i];
 		uint64_t addresses[] = { step->x, step->x + step->y };
@@ -106,7 +111,8 @@ static void touch_harness(struct vm *vm)
 		for (int end = 0; end < 2; end++) {
 			uint64_t table = addresses[end] >> BLOCK_512G_SHIFT;
 
-			if ((step->op != OP_GUEST && step->op != OP_MEMSLOT) ||
+			if ((step->op != OP_GUEST && step->op != OP_GUEST_L2 &&
+			     step->op != OP_MEMSLOT) ||
 			    table >> (STAGE1_BITS - BLOCK_512G_SHIFT) || touched_tables >> table & 1)
 				continue;
 			touched_tables |= UINT64_C(1) << table;
@@ -115,25 +121,35 @@ static void touch_harness(struct vm *vm)
 	}
 }
 
-void run_warm_up(struct vm *vm)
+static void warm_up_vcpu(struct vm *vm)
 {
 	struct signals seen;
 
 	touch_harness(vm);
-	if (kvm_run(vm, 0, &seen) || vm->run->exit_reason != MMIO || vm->exits[0] != DOORBELL)
+	guest_leave_bell(vm);
+	if (kvm_run(vm, 0, &seen) || vm->now->run->exit_reason != MMIO || vm->now->exits[0] != DOORBELL)
 		vm_failed(vm, "the guest did not start");
 	if (kvm_run(vm, RUN_IMMEDIATE_EXIT, &seen) != EINTR) /* completes the doorbell's store */
 		vm_failed(vm, "KVM_RUN with immediate_exit");
 	guest_forget(vm);
-	vm->run->exit_reason = 0;
-	for (int i = 0; i < 4; i++)
-		vm->exits[i] = 0;
+	vm->now->run->exit_reason = 0;
+	memset(vm->now->exits, 0, 4 * sizeof(*vm->now->exits));
+}
+
+void run_warm_up(struct vm *vm)
+{
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		vm->now = &vm->vcpus[i];
+		if (vm->now->ready)
+			warm_up_vcpu(vm);
+	}
+	vm->now = &vm->vcpus[0];
 }
 
 /* A guest that was never entered, or got no further than its doorbell, is still before that. */
 static void load(const struct vm *vm, uint32_t flags)
 {
-	if (vm->ready && !vm->completing && !(flags & NEVER_ENTERS))
+	if (vm->now->ready && !vm->now->completing && !(flags & NEVER_ENTERS))
 		guest_leave_bell(vm);
 }
 
@@ -141,9 +157,9 @@ static void note_result(struct vm *vm, struct outcome *outcome, int error)
 {
 	outcome->ret = error ? -1 : 0;
 	outcome->error = error;
-	outcome->exit_reason = vm->run->exit_reason;
+	outcome->exit_reason = vm->now->run->exit_reason;
 	for (int i = 0; i < 4; i++)
-		outcome->exits[i] = vm->exits[i];
+		outcome->exits[i] = vm->now->exits[i];
 }
 
 static void note_guest(struct vm *vm, struct outcome *outcome, struct exception *exceptions)
@@ -156,29 +172,55 @@ static void note_guest(struct vm *vm, struct outcome *outcome, struct exception 
 	outcome->exceptions = guest_exceptions(vm, &standing, exceptions);
 }
 
+/* What another vCPU's caller would see. */
+struct seen {
+	uint32_t exit_reason, flags;
+	uint64_t exits[4];
+};
+
+static void see_others(const struct vm *vm, struct seen *seen)
+{
+	memset(seen, 0, VCPUS * sizeof(*seen));
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		const struct vcpu *vcpu = &vm->vcpus[i];
+
+		if (vcpu == vm->now || vcpu->fd < 0)
+			continue;
+		seen[i].exit_reason = vcpu->run->exit_reason;
+		seen[i].flags = vcpu->run->flags;
+		memcpy(seen[i].exits, vcpu->exits, sizeof(seen[i].exits));
+	}
+}
+
 void run_once(struct vm *vm, uint32_t index)
 {
 	const uint32_t flags = vm->played->steps[index].word;
-	struct outcome outcome = { .step = index, .before = vm->run->exit_reason };
+	struct outcome outcome = { .step = index, .before = vm->now->run->exit_reason };
 	const bool stamped = outcome.before != MMIO; /* whose record is still wanted */
 	struct exception exceptions[NOTES + 1];
 	struct signals seen;
+	struct seen before[VCPUS], after[VCPUS];
 	const uint32_t userfaults = userfaults_resolved();
 	uint64_t gpa, size;
 
 	if (stamped) {
-		vm->exits[1] = STAMP_GPA;
-		vm->exits[2] = STAMP_SIZE;
+		vm->now->exits[1] = STAMP_GPA;
+		vm->now->exits[2] = STAMP_SIZE;
 	}
-	gpa = vm->exits[1];
-	size = vm->exits[2];
+	gpa = vm->now->exits[1];
+	size = vm->now->exits[2];
 	load(vm, flags);
+	see_others(vm, before);
 	note_result(vm, &outcome, kvm_run(vm, flags, &seen));
+	see_others(vm, after);
+	outcome.vcpu = (uint8_t)vm_index(vm);
+	outcome.others_changed = !!memcmp(before, after, sizeof(before));
 	note_completion(vm, flags);
-	outcome.fresh = vm->exits[1] != gpa || (!stamped && vm->exits[2] != size);
+	outcome.fresh = vm->now->exits[1] != gpa || (!stamped && vm->now->exits[2] != size);
 	outcome.stuck = seen.alarm && outcome.error == EINTR && !seen.sigbus;
 	outcome.sigbus = seen.sigbus;
 	outcome.userfaults = userfaults_resolved() - userfaults;
+	outcome.injected = inject_fired(vm) > 0;
 	note_guest(vm, &outcome, exceptions);
 	report_outcome(vm->report, &outcome, exceptions);
 }

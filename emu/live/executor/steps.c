@@ -8,8 +8,10 @@
 
 #include "dirty.h"
 #include "guest.h"
+#include "inject.h"
 #include "limit.h"
 #include "memory.h"
+#include "nested.h"
 #include "userfault.h"
 
 #define REF_INDEX (OBJECTS - 1)
@@ -81,32 +83,53 @@ static int set_memslot(struct vm *vm, const struct record *step)
 
 /* THE GUEST */
 
-static int add_access(struct vm *vm, uint32_t index, const struct record *step)
+static bool is_vncr(uint8_t access)
 {
-	uint64_t address = step->x;
-	struct span span;
+	return access == ACCESS_VNCR_READ || access == ACCESS_VNCR_WRITE;
+}
 
+/* Where a step says that something of the guest's is, of which ``offset`` is one field. */
+static uint64_t where(const struct vm *vm, const struct record *step, uint64_t offset)
+{
 	for (uint32_t i = 0; step->b && i < vm->named; i++) {
 		if (vm->bases[i].slot == step->word)
-			address += vm->bases[i].gpa;
+			offset += vm->bases[i].gpa;
 	}
-	span = touched(step->a, address);
+	return offset;
+}
+
+static int add_access(struct vm *vm, uint32_t index, const struct record *step, enum owner owner)
+{
+	const uint64_t address = owner == OWNER_L2 ? step->x : where(vm, step, step->x);
+	const struct span span = touched(step->a, address);
+
 	if (in_harness(span.first, span.last + 1))
 		return EINVAL; /* the guest does not meddle with its own code and tables */
-	guest_add(vm, index, step->a, address);
+	if (owner == OWNER_VNCR && !vm->nested)
+		return EOPNOTSUPP;
+	guest_add(vm, &(struct pending){ index, step->a, owner, address });
 	return 0;
+}
+
+static int add_l2_access(struct vm *vm, uint32_t index, const struct record *step)
+{
+	if (!vm->nested || vm->played->page_size != 0x1000)
+		return EOPNOTSUPP;
+	if (is_vncr(step->a)) /* L2 has no guest of its own */
+		return EINVAL;
+	return add_access(vm, index, step, OWNER_L2);
 }
 
 static int answer_mmio(struct vm *vm, uint64_t value)
 {
-	if (vm->run->exit_reason == MMIO && !WRITES(vm->exits[2]))
-		vm->exits[1] = value;
+	if (vm->now->run->exit_reason == MMIO && !WRITES(vm->now->exits[2]))
+		vm->now->exits[1] = value;
 	return 0;
 }
 
 static int skip(struct vm *vm)
 {
-	if (vm->ready)
+	if (vm->now->ready)
 		guest_skip(vm);
 	return 0;
 }
@@ -153,11 +176,21 @@ int do_step(struct vm *vm, uint32_t index)
 
 	switch (step->op) {
 	case OP_GUEST:
-		return add_access(vm, index, step);
+		return add_access(vm, index, step, is_vncr(step->a) ? OWNER_VNCR : OWNER_L1);
+	case OP_GUEST_L2:
+		return add_l2_access(vm, index, step);
+	case OP_L1_MAP:
+		return nested_map(vm, step, where(vm, step, step->y));
+	case OP_L1_TABLE:
+		return nested_table(vm, step, where(vm, step, step->x));
+	case OP_L1_VTCR:
+		return nested_vtcr(vm, step);
 	case OP_MEMSLOT:
 		return set_memslot(vm, step);
 	case OP_MEMORY_LIMIT:
 		return limit_set(vm, step->a);
+	case OP_MEMLOCK_LIMIT:
+		return limit_lock(step->a);
 	case OP_IOEVENTFD:
 		return add_ioeventfd(vm, step->x, 1U << step->a);
 	case OP_SKIP:
@@ -168,6 +201,11 @@ int do_step(struct vm *vm, uint32_t index)
 		return read_dirty_log(vm, index, step->word);
 	case OP_MMIO_DATA:
 		return answer_mmio(vm, step->x);
+	case OP_FAIL:
+		return inject_fail(vm, step);
+	case OP_VCPU:
+		vm->now = &vm->vcpus[step->a];
+		return 0;
 	default:
 		return do_memory(vm, step);
 	}

@@ -32,7 +32,9 @@ static _Noreturn void serve(const struct vm *vm)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (hear(asked, &argument)) {
-		if (!say(answered, ask(vm->vcpu, KVM_RUN, argument) < 0 ? (uint64_t)errno : 0))
+		const int vcpu = vm->vcpus[argument >> 1].fd;
+
+		if (!say(answered, ask(vcpu, KVM_RUN, argument & 1) < 0 ? (uint64_t)errno : 0))
 			break;
 	}
 	_exit(0);
@@ -55,7 +57,7 @@ int stranger_run(const struct vm *vm, unsigned long argument)
 {
 	uint64_t error;
 
-	if (!say(asked, argument) || !hear(answered, &error))
+	if (!say(asked, (uint64_t)vm_index(vm) << 1 | argument) || !hear(answered, &error))
 		vm_failed(vm, "the process with another mm");
 	return (int)error;
 }

@@ -60,6 +60,17 @@ static struct uffdio_range page_of(const struct vm *vm, uint64_t address)
 	return (struct uffdio_range){ address & ~(unit - 1), unit };
 }
 
+/* Under a memory limit a mapping may not be cut, so that only the whole can be given up. */
+static void give_up_all(uint64_t address)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct uffdio_range range = { pieces[i].start, pieces[i].end - pieces[i].start };
+
+		if (address >= pieces[i].start && address < pieces[i].end)
+			(void)ask(fds[USERFAULT_MISSING], UFFDIO_UNREGISTER, &range);
+	}
+}
+
 /* Where no page can be had, the kernel is to do what it does when nobody watches. */
 static void place_page(const struct vm *vm, uint64_t address)
 {
@@ -71,8 +82,8 @@ static void place_page(const struct vm *vm, uint64_t address)
 	atomic_fetch_sub(&resolved, 1);
 	if (errno == EEXIST)
 		(void)ask(fds[USERFAULT_MISSING], UFFDIO_WAKE, &page);
-	else
-		(void)ask(fds[USERFAULT_MISSING], UFFDIO_UNREGISTER, &page);
+	else if (ask(fds[USERFAULT_MISSING], UFFDIO_UNREGISTER, &page))
+		give_up_all(address);
 }
 
 static void lift(const struct vm *vm, uint64_t address)

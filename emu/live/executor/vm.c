@@ -8,8 +8,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "gic.h"
 #include "guest.h"
 #include "image.h"
+#include "nested.h"
 
 #define SYSTEM_REGISTER(op1, crn, crm, op2) ARM64_SYS_REG(3, op1, crn, crm, op2)
 #define PSTATE_EL1H 0x2c5 /* D, I and F are masked, SError is not */
@@ -24,7 +26,7 @@ static const struct {
 	{ SYSTEM_REGISTER(0, 10, 2, 0), STAGE1_MAIR },
 	{ SYSTEM_REGISTER(0, 12, 0, 0), HARNESS_BASE + VECTORS },
 	{ SYSTEM_REGISTER(0, 1, 0, 2), 3 << 20 },   /* CPACR_EL1: vector registers do not trap */
-	{ SYSTEM_REGISTER(0, 1, 0, 0), 0x34d0d805 }, /* SCTLR_EL1: M, C, I, DZE, UCT, UCI; not A */
+	{ SYSTEM_REGISTER(0, 1, 0, 0), SCTLR_MMU_ON },
 };
 
 uint8_t *harness_memory;
@@ -50,7 +52,7 @@ uint64_t get_register(const struct vm *vm, uint64_t id)
 	uint64_t value = 0;
 	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
 
-	if (ask(vm->vcpu, KVM_GET_ONE_REG, &reg))
+	if (ask(vm->now->fd, KVM_GET_ONE_REG, &reg))
 		vm_failed(vm, "KVM_GET_ONE_REG");
 	return value;
 }
@@ -59,7 +61,7 @@ void set_register(const struct vm *vm, uint64_t id, uint64_t value)
 {
 	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
 
-	if (ask(vm->vcpu, KVM_SET_ONE_REG, &reg))
+	if (ask(vm->now->fd, KVM_SET_ONE_REG, &reg))
 		vm_failed(vm, "KVM_SET_ONE_REG");
 }
 
@@ -84,8 +86,13 @@ static void open_signals(const struct vm *vm)
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
 		blocked &= ~(UINT64_C(1) << (wanted[i] - 1));
 	memcpy(mask.set, &blocked, sizeof(blocked));
-	if (ask(vm->vcpu, KVM_SET_SIGNAL_MASK, &mask))
+	if (ask(vm->now->fd, KVM_SET_SIGNAL_MASK, &mask))
 		vm_failed(vm, "KVM_SET_SIGNAL_MASK");
+}
+
+uint32_t vm_index(const struct vm *vm)
+{
+	return (uint32_t)(vm->now - vm->vcpus);
 }
 
 static void init_vcpu(struct vm *vm)
@@ -97,29 +104,62 @@ static void init_vcpu(struct vm *vm)
 	memset(&init, 0, sizeof(init));
 	if (ask(vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
 		vm_failed(vm, "KVM_ARM_PREFERRED_TARGET");
+	if (vm->nested)
+		init.features[0] |= 1U << KVM_ARM_VCPU_HAS_EL2;
 	if (vm->played->vcpu == VCPU_UNFINALIZED) {
 		if (ask(vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE) <= 0)
 			report_objection(vm->report, HOST_SVE, 0);
 		init.features[0] |= 1U << KVM_ARM_VCPU_SVE;
 	}
-	if (ask(vm->vcpu, KVM_ARM_VCPU_INIT, &init))
+	if (ask(vm->now->fd, KVM_ARM_VCPU_INIT, &init))
 		vm_failed(vm, "KVM_ARM_VCPU_INIT");
-	vm->ready = vm->played->vcpu == VCPU_READY;
+	vm->now->ready = vm->played->vcpu == VCPU_READY;
+}
+
+static void set_registers(struct vm *vm)
+{
+	if (!vm->now->ready)
+		return;
+	for (size_t i = 0; i < sizeof(start) / sizeof(*start); i++)
+		set_register(vm, start[i].id, start[i].value);
+	set_register(vm, CORE_REGISTER(regs.pstate), PSTATE_EL1H);
+	if (vm->nested)
+		nested_start(vm);
+	guest_start(vm);
 }
 
 static void make_vcpu(struct vm *vm)
 {
-	int size = ask(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	const int size = ask(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 
-	vm->vcpu = ask(vm->fd, KVM_CREATE_VCPU, 0);
-	if (vm->vcpu < 0)
+	vm->now->fd = ask(vm->fd, KVM_CREATE_VCPU, vm_index(vm));
+	if (vm->now->fd < 0)
 		vm_failed(vm, "KVM_CREATE_VCPU");
-	vm->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
-	if (vm->run == MAP_FAILED)
+	vm->now->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->now->fd, 0);
+	if (vm->now->run == MAP_FAILED)
 		vm_failed(vm, "mmap of kvm_run");
-	vm->exits = (uint64_t *)(void *)((uint8_t *)vm->run + 32);
+	vm->now->exits = (uint64_t *)(void *)((uint8_t *)vm->now->run + 32);
 	open_signals(vm);
 	init_vcpu(vm);
+	guest_reset(vm);
+	set_registers(vm);
+}
+
+/* All at the start: under a memory limit none could be made. */
+static void make_vcpus(struct vm *vm)
+{
+	const struct guest_case *played = vm->played;
+
+	for (uint32_t i = 0; i < VCPUS; i++)
+		vm->vcpus[i].fd = -1;
+	vm->now = &vm->vcpus[0];
+	make_vcpu(vm);
+	for (uint32_t i = 0; i < played->count; i++) {
+		vm->now = &vm->vcpus[played->steps[i].a % VCPUS];
+		if (played->steps[i].op == OP_VCPU && vm->now->fd < 0)
+			make_vcpu(vm);
+	}
+	vm->now = &vm->vcpus[0];
 }
 
 static void add_harness(const struct vm *vm)
@@ -140,6 +180,9 @@ void vm_make(struct vm *vm, int kvm)
 	const int limit = ask(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
 
 	vm->kvm = kvm;
+	vm->nested = vm->played->flags & VM_NESTED;
+	if (vm->nested && ask(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_EL2) <= 0)
+		report_objection(vm->report, HOST_LACKS, KVM_CAP_ARM_EL2);
 	vm->event = eventfd(0, EFD_CLOEXEC);
 	for (uint32_t i = 0; i < OBJECTS; i++)
 		vm->gmems[i].fd = vm->memory[i].file = -1;
@@ -152,13 +195,8 @@ void vm_make(struct vm *vm, int kvm)
 		need(vm, KVM_CAP_ARM_NISV_TO_USER);
 	if (vm->played->flags & VM_SEA)
 		need(vm, KVM_CAP_ARM_SEA_TO_USER);
-	make_vcpu(vm);
+	make_vcpus(vm);
+	if (vm->nested)
+		gic_make(vm);
 	add_harness(vm);
-	guest_reset();
-	if (!vm->ready)
-		return;
-	for (size_t i = 0; i < sizeof(start) / sizeof(*start); i++)
-		set_register(vm, start[i].id, start[i].value);
-	set_register(vm, CORE_REGISTER(regs.pstate), PSTATE_EL1H);
-	guest_start(vm);
 }

@@ -14,9 +14,12 @@
 /* The guest's memory at HARNESS_BASE. Made once, shared by all workers, of which one runs. */
 extern uint8_t *harness_memory;
 
+enum owner { OWNER_L1, OWNER_L2, OWNER_VNCR };
+
 struct pending {
 	uint32_t step;
 	uint8_t access;
+	enum owner owner;
 	uint64_t address;
 };
 
@@ -37,18 +40,28 @@ struct base {
 	uint64_t size; /* as it is */
 };
 
-struct vm {
-	const struct guest_case *played;
-	struct report *report;
-	int kvm, fd, vcpu;
-	int event; /* of every ioeventfd */
+/* One vCPU and its guest; its steps are played one after another. */
+struct vcpu {
+	int fd; /* -1 where the case does not name it */
 	struct kvm_run *run;
 	uint64_t *exits; /* kvm_run's exit union */
-	bool ready;      /* the vCPU is initialised, so it has registers */
+	bool ready;      /* it is initialised, so it has registers */
 	bool completing; /* an MMIO exit waits for the next KVM_RUN */
 	uint32_t noted;  /* exceptions that were told before their handler ran */
 	struct pending program[ENTRIES];
 	uint32_t queued;
+};
+
+struct vm {
+	bool nested; /* the guest has EL2: it is L1 */
+	bool warms_l2; /* before the case: where it matters what is in L2's shadow */
+	bool l2_ran; /* for the case, since its tables were last invalidated */
+	const struct guest_case *played;
+	struct report *report;
+	int kvm, fd;
+	int event; /* of every ioeventfd */
+	struct vcpu vcpus[VCPUS];
+	struct vcpu *now; /* whose steps are being done */
 	struct base bases[MAX_STEPS];
 	uint32_t named;
 	struct object memory[OBJECTS];
@@ -57,10 +70,13 @@ struct vm {
 
 void harness_make(void);
 void vm_make(struct vm *vm, int kvm);
+uint32_t vm_index(const struct vm *vm); /* of the vCPU whose steps are being done */
 _Noreturn void vm_failed(const struct vm *vm, const char *what);
 
 uint64_t get_register(const struct vm *vm, uint64_t id);
 void set_register(const struct vm *vm, uint64_t id, uint64_t value);
+
+#define SCTLR_MMU_ON 0x34d0d805U /* M, C, I, DZE, UCT, UCI; not A */
 
 #define CORE_REGISTER(field) \
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))

@@ -14,13 +14,16 @@
 #include <unistd.h>
 
 #include "guest.h"
+#include "inject.h"
 #include "limit.h"
 #include "run.h"
 #include "steps.h"
 #include "stranger.h"
 #include "userfault.h"
 
-#define TIME_LIMIT 60 /* seconds; each KVM_RUN has its own limit: run.c */
+/* Seconds; each KVM_RUN has its own limit: run.c. What unmaps is slow where there is an L2. */
+#define TIME_LIMIT 60
+#define TIME_LIMIT_NESTED 240
 
 static struct report *report;
 
@@ -93,14 +96,17 @@ static _Noreturn void work(const struct guest_case *played)
 		vm_failed(&vm, "/dev/kvm");
 	if (played->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
 		report_objection(report, HOST_PAGE, (uint32_t)sysconf(_SC_PAGESIZE));
+	vm.warms_l2 = has(played, OP_GUEST_L2, 0) || has(played, OP_FAIL, 0);
 	vm_make(&vm, vm.kvm);
 	if (has(played, OP_RUN, RUN_OTHER_MM))
 		stranger_start(&vm);
 	if (has(played, OP_USERFAULT, 0))
 		userfault_prepare(&vm);
+	if (has(played, OP_FAIL, 0))
+		inject_begin(&vm);
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_prepare(&vm);
-	if (vm.ready && !(played->flags & VM_COLD))
+	if (!(played->flags & VM_COLD))
 		run_warm_up(&vm);
 	do_steps(&vm);
 	stranger_end();
@@ -110,9 +116,9 @@ static _Noreturn void work(const struct guest_case *played)
 /* ITS SUPERVISOR */
 
 /* Whether it ended in time, by itself; how, in words. */
-static bool await(pid_t worker, char *how, size_t room)
+static bool await(pid_t worker, time_t seconds, char *how, size_t room)
 {
-	const struct timespec limit = { .tv_sec = TIME_LIMIT };
+	const struct timespec limit = { .tv_sec = seconds };
 	sigset_t ended;
 	int status = 0;
 
@@ -122,7 +128,8 @@ static bool await(pid_t worker, char *how, size_t room)
 		if (sigtimedwait(&ended, NULL, &limit) < 0 && errno == EAGAIN) {
 			kill(worker, SIGKILL);
 			waitpid(worker, &status, 0);
-			snprintf(how, room, "the worker took more than %d s", TIME_LIMIT);
+			snprintf(how, room, "the worker took more than %lld s",
+				 (long long)seconds);
 			return false;
 		}
 	}
@@ -150,6 +157,7 @@ static void send_failure(const struct channel *channel, uint32_t id, const char 
 void play(const struct channel *channel, uint32_t id, const struct guest_case *played)
 {
 	char how[128] = "the worker ended without a word";
+	const time_t seconds = played->flags & VM_NESTED ? TIME_LIMIT_NESTED : TIME_LIMIT;
 	pid_t worker;
 	bool ended;
 
@@ -158,9 +166,11 @@ void play(const struct channel *channel, uint32_t id, const struct guest_case *p
 	worker = fork();
 	if (worker == 0)
 		work(played);
-	ended = worker > 0 && await(worker, how, sizeof(how));
+	ended = worker > 0 && await(worker, seconds, how, sizeof(how));
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_forget();
+	if (has(played, OP_FAIL, 0))
+		inject_forget();
 	reap_orphans();
 	if (ended && report->kind)
 		send_frame(channel, (enum kind)report->kind, id, report->body, report->size);

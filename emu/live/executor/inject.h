@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Errors forced by a debugger outside: emu/live/injector.py. */
+#ifndef GFF_INJECT_H
+#define GFF_INJECT_H
+
+#include "vm.h"
+
+void inject_begin(const struct vm *vm); /* once in a case that injects */
+int inject_fail(const struct vm *vm, const struct record *step);
+uint32_t inject_fired(const struct vm *vm); /* so far */
+void inject_forget(void); /* by the supervisor, once the worker is gone */
+
+#endif
