@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help fuzz test lint check bench quality storm coverage live-test lock clean
+.PHONY: help fuzz test lint check bench quality mutants storm coverage live-test lock clean
 
 # The first that runs and is new enough; `make PYTHON=...` decides otherwise.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -43,6 +43,9 @@ bench: $(READY) ## how fast it is here; figures to bench.json
 
 quality: $(READY) ## cases to find each known-bad kernel, guided and unguided; 30 minutes at most
 	@$(BIN)/gff quality --results quality.jsonl
+
+mutants: $(READY) ## what judges, changed in one place after the other: what no test sees
+	@$(BIN)/python -m tests.mutants
 
 storm: $(READY) ## kill -9 a running campaign 200 times, and see that nothing is lost; 10 minutes
 	@$(BIN)/python -m tests.kill_storm 200

@@ -18,6 +18,7 @@ from emu.injection import Site
 from emu.outcome import RunOutcome
 from fuzz.reach import Target
 from fuzz.scene import Scene, Slot
+from fuzz.syndrome import is_external_abort
 from fuzz.view import DOCUMENTED, View
 
 
@@ -146,13 +147,13 @@ def _untold_error(view: View) -> str | None:
 
 
 def _untold_abort(view: View) -> str | None:
-    if not view.run.exceptions or view.timeline.kinds.isdisjoint(_LOSES_PAGES):
+    if view.timeline.kinds.isdisjoint(_LOSES_PAGES):
         return None
     scene = view.scene
     if scene.injected or scene.forced_abort or view.vm.protected:
         return None
     for step, esr in view.run.exceptions:
-        if step == view.run.access or not _is_external_abort(esr):
+        if step == view.run.access or not is_external_abort(esr):
             continue  # C10's matter, or another exception
         target = scene.target(step)
         if target is not None and target.is_plain and all(map(scene.gmem_fails_at, target.pages)):
@@ -162,11 +163,7 @@ def _untold_abort(view: View) -> str | None:
 
 def took_external_abort(run: RunOutcome) -> bool:
     """Whether the guest took an external abort."""
-    return any(_is_external_abort(esr) for _, esr in run.exceptions)
-
-
-def _is_external_abort(esr: int) -> bool:
-    return esr & _FSC == _SEA and esr >> _EC_SHIFT in _ABORTS
+    return any(is_external_abort(esr) for _, esr in run.exceptions)
 
 
 def _fails_elsewhere(site: Site, errno: Errno) -> bool:
@@ -189,7 +186,7 @@ def nothing_is_left_behind(view: View) -> str | None:
 
     The thread weighs it; userspace may not look there, so only ``paranoid`` asks for it.
     """
-    target = view.target if view.run.fresh else None
+    target = view.target
     if target is None:
         return None
     _, gpa, size, _ = view.run.union
@@ -207,7 +204,7 @@ def early_exit_adds_nothing(view: View) -> str | None:
     immediate_exit on the list (Sean Christopherson, 2023); the other errors are like it.
     """
     run = view.run
-    if run.errno != _early_errno(view):
+    if not fails_early(view):
         return None
     if run.exit_reason not in (run.before, ExitReason.UNKNOWN):
         return (
@@ -218,12 +215,6 @@ def early_exit_adds_nothing(view: View) -> str | None:
         return f"{errno_name(run.errno)} before the guest ran wrote into the exit union"
     return None
 
-
-# ESR_EL1 of an external abort.
-_FSC: Final = 0x3F
-_SEA: Final = 0x10
-_EC_SHIFT: Final = 26
-_ABORTS: Final = frozenset({0x20, 0x21, 0x24, 0x25})  # instruction and data, lower and same EL
 
 _LOSES_PAGES: Final = frozenset({ReleaseGmem, PoisonGmem})
 
@@ -236,6 +227,11 @@ _EARLY: Final = (
 
 # What such a call can fail with.
 EARLY_ERRNOS: Final = frozenset({Errno.EIO, Errno.EINTR, Errno.EINVAL, Errno.ENOEXEC, Errno.EPERM})
+
+
+def fails_early(view: View) -> bool:
+    """Whether the call failed as one of its kind does before the guest runs."""
+    return view.run.errno == _early_errno(view)
 
 
 def _early_errno(view: View) -> Errno | None:

@@ -9,6 +9,7 @@ from emu.abi import Errno, ExitReason, errno_name, reason_name
 from emu.access import Direction
 from emu.case import RunFlag, VcpuState
 from emu.outcome import IDLE, RunOutcome
+from fuzz.syndrome import is_abort
 from fuzz.view import View
 
 MEANINGLESS: Final = frozenset({Errno.EAGAIN, Errno.ENOENT, Errno.EEXIST, Errno.ENOEXEC})
@@ -31,7 +32,7 @@ def is_consequence(run: RunOutcome) -> bool:
     """Whether the call ended with a fault that is the VMM's to deal with."""
     if run.ret < 0:
         return run.errno in _FAULT_ERRNOS
-    return run.exit_reason in _FAULT_REASONS and run.access != IDLE
+    return run.exit_reason in _FAULT_REASONS
 
 
 def errno_has_a_meaning(view: View) -> str | None:
@@ -74,13 +75,18 @@ def fault_has_one_consequence(view: View) -> str | None:
 
 def takes_exception(view: View) -> bool:
     """Whether the guest took an exception for the access that it is at, or stands at its vector
-    and takes it next.
+    and takes it next. At an MMIO exit the PC may as well be past the access already, and what comes
+    next the end of its emulation.
     """
     run = view.run
     if any(step == run.access for step, _ in run.exceptions):
         return True
-    later = view.next if run.moved else None
-    return later is not None and later.exceptions[:1] != () and later.exceptions[0][0] == run.access
+    emulated = run.ret >= 0 and run.exit_reason == ExitReason.MMIO
+    later = view.next if run.moved and not emulated else None
+    if later is None or not later.exceptions:
+        return False
+    step, esr = later.exceptions[0]
+    return step == run.access and is_abort(esr)
 
 
 def fault_ends(view: View) -> str | None:
@@ -92,7 +98,7 @@ def fault_ends(view: View) -> str | None:
     """
     scene = view.scene
     forced = scene.forced_abort or scene.forced_exit or bool(scene.injected)
-    if forced or view.run.injected or view.timeline.has_race or scene.backing.has_userfaultfd:
+    if forced or view.run.injected or view.is_raced or scene.backing.has_userfaultfd:
         return None
     target = view.target
     if target is None:
@@ -107,7 +113,7 @@ def others_are_left_alone(view: View) -> str | None:
 
     Inferred: api.rst gives each vCPU its own. Silent where a race may have run the other.
     """
-    if view.timeline.has_race:
+    if view.is_raced:
         return None
     return "another vCPU's kvm_run is not what it was"
 

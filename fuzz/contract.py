@@ -14,7 +14,6 @@ from typing import Final
 from emu.abi import Errno, ExitReason
 from emu.outcome import RunOutcome
 from fuzz import clauses, consequences, recovery
-from fuzz.course import is_doorbell
 from fuzz.emulation import emulation, emulation_is_for_holes
 from fuzz.logged import writes_are_logged
 from fuzz.view import DOCUMENTED, View
@@ -151,7 +150,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         "ret 0 has an exit_reason",
         Basis.INFERRED,
         _ALL_BUT_DOCUMENTED,
-        lambda run: run.ret >= 0 and not is_doorbell(run),
+        lambda run: run.ret >= 0,
         clauses.success_has_a_reason,
         scene=False,
     ),
@@ -204,7 +203,7 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         Basis.DOCUMENTED,
         _ALL,
         lambda run: (
-            recovery.is_unserved(run) or (_is_disturbed(run) and recovery.is_fault_exit(run))
+            recovery.is_unserved(run) or (_is_disturbed(run) and recovery.is_undecoded(run))
         ),
         recovery.can_be_retried,
     ),
@@ -256,6 +255,5 @@ CLAUSES: Final[tuple[Clause, ...]] = (
         _ALL_BUT_DOCUMENTED,
         lambda run: run.ret < 0 and run.errno == Errno.EIO,
         consequences.dead_vm_stays_dead,
-        scene=False,
     ),
 )

@@ -24,17 +24,19 @@ class Course:
         self._past: list[tuple[int, ...]] = []
         self._done: list[tuple[int, ...]] = []
         last: dict[int, RunOutcome] = {}
+        left: dict[int, set[int]] = {}
         places: dict[int, int | None] = {}
         for run in outcomes.runs:
             program = [step for step in programs.get(run.vcpu, ()) if step < run.step]
             start, end = places.get(run.vcpu, 0), _place(run, program)
             past = tuple(program[start:end]) if start is not None and end is not None else ()
-            given_up = {step for step, _ in run.exceptions} | _given_up(
-                last.get(run.vcpu), case.steps, run.step
+            taken = {step for step, _ in run.exceptions}
+            emulated = _given_up(
+                last.get(run.vcpu), left.get(run.vcpu, set()), case.steps, run.step
             )
             self._past.append((*past, *(step for step, _ in run.exceptions)))
-            self._done.append(tuple(step for step in past if step not in given_up))
-            last[run.vcpu], places[run.vcpu] = run, end
+            self._done.append(tuple(step for step in past if step not in taken | emulated))
+            last[run.vcpu], left[run.vcpu], places[run.vcpu] = run, emulated, end
 
     def past(self, number: int) -> tuple[int, ...]:
         """The steps whose accesses the guest went past, one way or another."""
@@ -62,12 +64,15 @@ def _place(run: RunOutcome, program: list[int]) -> int | None:
     return len(program) if is_doorbell(run) else None
 
 
-def _given_up(last: RunOutcome | None, steps: tuple[Step, ...], now: int) -> set[int]:
+def _given_up(
+    last: RunOutcome | None, before: set[int], steps: tuple[Step, ...], now: int
+) -> set[int]:
     """The access that the KVM_RUN before ended at, where the guest did not finish it itself: the
-    VMM emulated it or skipped it, or an exception is on its way.
+    VMM emulated it or skipped it, or an exception is on its way. So it was ``before`` that one,
+    if that ended before the guest ran.
     """
     if last is None or last.access == IDLE:
         return set()
-    emulated = last.ret >= 0 or last.moved
+    emulated = last.ret >= 0 or last.moved or last.access in before
     skipped = any(isinstance(step, Skip) for step in steps[last.step : now])
     return {last.access} if emulated or skipped else set()

@@ -1,9 +1,10 @@
 """The clause about exits that ask the VMM to emulate an access, or say that it cannot be."""
 
+from collections.abc import Iterable
 from enum import Enum, unique
 from typing import Final
 
-from emu.abi import PAGE_MASK, PAGE_SIZE, Errno, ExitReason, reason_name
+from emu.abi import Errno, ExitReason, reason_name
 from emu.access import Direction
 from emu.outcome import RunOutcome
 from fuzz.course import is_doorbell
@@ -11,7 +12,6 @@ from fuzz.reach import Target
 from fuzz.view import View
 
 _LENGTH: Final = 0xFFFF_FFFF
-_LENGTHS: Final = (1, 2, 4, 8)
 
 
 @unique
@@ -58,7 +58,7 @@ def emulation_is_for_holes(view: View) -> str | None:
         return f"{kind.value} names {address:#x}, the access is at {target.first:#x}"
     if kind is Emulation.MMIO and (error := _field_error(view.run, target)):
         return error
-    return _misplaced(view, target, range(address & PAGE_MASK, address + 1, PAGE_SIZE), kind)
+    return _misplaced(view, target, (address,), kind)
 
 
 def _enosys_error(view: View, target: Target) -> str | None:
@@ -74,16 +74,18 @@ def _field_error(run: RunOutcome, target: Target) -> str | None:
     length, is_write = run.union[2] & _LENGTH, bool(run.union[2] >> 32 & 0xFF)
     if run.union[0] != target.first and run.union[0] not in target.pages[1:]:
         return f"MMIO at {run.union[0]:#x}, inside the access at {target.first:#x}"
-    if length not in _LENGTHS or length != target.last - target.first + 1:
+    if length != target.last - target.first + 1:
         return f"MMIO of {length} bytes for an access of {target.last - target.first + 1}"
     if is_write is not (target.direction is Direction.WRITE):
         return f"MMIO {'write' if is_write else 'read'} for {target.access.value}"
     return None
 
 
-def _misplaced(view: View, target: Target, pages: range, kind: Emulation) -> str | None:
-    """Whether every page is one that KVM itself would have to serve."""
-    slots = [view.scene.slot_at(page) for page in pages]
-    if all(slot is not None and not (slot.readonly and target.writes) for slot in slots):
-        return f"{kind.value} for {target.access.value} at {target.first:#x}, which a slot serves"
-    return None
+def _misplaced(view: View, target: Target, addresses: Iterable[int], kind: Emulation) -> str | None:
+    """Whether every address is one that KVM itself would have to serve."""
+    scene, writes = view.scene, target.writes
+    for address in addresses:
+        slot = scene.slot_at(address)
+        if slot is None or (writes and slot.readonly):
+            return None
+    return f"{kind.value} for {target.access.value} at {target.first:#x}, which a slot serves"

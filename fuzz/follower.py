@@ -23,7 +23,7 @@ class Follower:
             lines = self._new().splitlines()
             self._samples += [msgspec.json.decode(line, type=Sample) for line in lines]
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            self._read = 0
+            self._file = 0  # begin anew the next time
             return samples(self._root)  # it can say what is wrong, and in which line
         return self._samples
 

@@ -61,13 +61,15 @@ def walk(hunk: FunctionType, overridden: Set[str]) -> Walk | None:
     except OSError:  # there is no source
         return None
     definition = source.body[0]
-    if not isinstance(definition, ast.FunctionDef) or definition.decorator_list:
+    if not isinstance(definition, ast.FunctionDef) or not _is_simple(definition):
         return None
     definition.body = _Rewriter(hunk, definition, _LOOKUPS - overridden).body()
     if not any(isinstance(node, ast.Yield) for node in ast.walk(definition)):
         return None
     module = compile(ast.fix_missing_locations(source), hunk.__code__.co_filename, "exec")
-    code = next(each for each in module.co_consts if isinstance(each, CodeType))
+    codes = (each for each in module.co_consts if isinstance(each, CodeType))
+    # From Python 3.14 on, annotations are code, too.
+    code = next(each for each in codes if each.co_name == definition.name)
     walked = FunctionType(code, {**hunk.__globals__, **_HELPERS}, hunk.__name__)
     walked.__defaults__, walked.__kwdefaults__ = hunk.__defaults__, hunk.__kwdefaults__
     return walked
@@ -169,6 +171,13 @@ class _Rewriter(ast.NodeTransformer):
             case ast.Attribute(ast.Name(name), lookup):
                 return name == self._self and lookup in self._lookups
         return False
+
+
+def _is_simple(definition: ast.FunctionDef) -> bool:
+    """Whether it has no decorators and only plain parameters."""
+    given = definition.args
+    others = given.posonlyargs or given.kwonlyargs or given.vararg or given.kwarg
+    return not definition.decorator_list and not others
 
 
 def _all_same(ones: tuple[object, ...], others: tuple[object, ...]) -> bool:

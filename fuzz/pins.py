@@ -149,7 +149,7 @@ PINS: Final[tuple[Pin, ...]] = (
 
 def notes(view: View) -> tuple[Note, ...]:
     """In what a KVM_RUN differs from Linux 7.3.4. Nothing is said after a race."""
-    if view.timeline.has_race:
+    if view.is_raced:
         return ()
     told = ((pin.id, pin.check(view)) for pin in PINS if pin.when(view.run))
     return tuple(Note(pin, reason) for pin, reason in told if reason is not None)

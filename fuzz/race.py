@@ -7,7 +7,7 @@ slot that it deletes or moves is gone for a while first (INVALID), even if the k
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-from emu.case import Case, Guest, GuestL2, L1Map, SelectVcpu, SetMemslot, Step
+from emu.case import Case, Guest, GuestL2, SelectVcpu, SetMemslot, Step
 from emu.injection import At
 from fuzz.scene import CHANGES
 
@@ -66,7 +66,7 @@ def _moved(steps: tuple[Step, ...]) -> int:
 
 
 def _counts_from(step: Step, slot: int) -> bool:
-    return isinstance(step, Guest | L1Map) and step.slot == slot
+    return isinstance(step, Guest) and step.slot == slot
 
 
 def _changes(step: Step) -> bool:

@@ -60,7 +60,7 @@ class Target(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether it goes through KVM's own stage 2 alone."""
-        return self.known and not self.is_l2 and not self.is_vncr
+        return not self.is_l2 and not self.is_vncr
 
 
 class L1Stage2:

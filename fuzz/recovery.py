@@ -16,15 +16,14 @@ from fuzz.scene import Scene
 from fuzz.view import View
 
 _UNSERVED: Final = frozenset({Errno.EFAULT, Errno.EHWPOISON, Errno.ENOMEM})
-_STOPPED: Final = _UNSERVED | {Errno.ENOSYS}
 # Several registers are loaded, one after the other, and a fault may come between.
 _LOADS_SEVERAL: Final = frozenset({Access.READ_PAIR, Access.READ_SIMD_MULTIPLE, Access.CASP})
 
 
-def is_fault_exit(run: RunOutcome) -> bool:
-    """Whether the call failed because of the access that the guest is at, or asks to emulate it."""
+def is_undecoded(run: RunOutcome) -> bool:
+    """Whether the call says that the access cannot be decoded by KVM."""
     if run.ret < 0:
-        return run.errno in _STOPPED
+        return run.errno == Errno.ENOSYS
     return run.exit_reason == ExitReason.ARM_NISV
 
 

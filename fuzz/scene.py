@@ -4,8 +4,7 @@ The judge's own book-keeping: slots that were accepted, files that are gone, pag
 error. It follows the documented interface and shares nothing with the modelled kernel.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from emu.abi import Errno, MemFlag
 from emu.access import Access, touched
@@ -27,8 +26,7 @@ from fuzz.files import FILES, FilePage, Files
 from fuzz.reach import L1Stage2, Target
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A memslot as the VMM set it up. ``gmem``: the file's identity and the offset in it, in bytes;
     a file keeps its identity when its number is used again. ``mem``: the VMM's memory behind it.
     """

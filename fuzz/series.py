@@ -81,7 +81,7 @@ class Series:
 
     def add(self, sample: Sample) -> None:
         """Appends a sample, and thins what has become too long."""
-        with self._path.open("ab", buffering=0) as file:
+        with self._path.open("ab") as file:  # buffered: a disk that takes half a line is an error
             file.write(_line(sample))
         self._lines += 1
         if self._lines >= MOST:

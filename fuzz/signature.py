@@ -5,6 +5,9 @@ The place is told from the case, so that it is the same on a model and on a real
 
 from typing import Final, NamedTuple
 
+from emu.access import ACCESS_FACTS, Direction
+from fuzz.clauses import fails_early
+from fuzz.emulation import emulation
 from fuzz.judge import Breach
 from fuzz.reach import Target
 from fuzz.view import Timeline, View
@@ -33,6 +36,8 @@ def _site(view: View, clause: str) -> str:
         return _SITES[clause]
     if clause == "C3":
         return "earlier-fault" if view.run.fresh else "earlier-run"
+    if fails_early(view):
+        return "before-loop"
     if clause in ("C1", "C2", "C7") and view.is_of_an_earlier_fault:
         return "earlier-fault"
     target = _aborted(view) if clause == "C5" else view.target
@@ -55,6 +60,8 @@ def _aborted(view: View) -> Target | None:
     return view.target
 
 
+_NEVER_EMULATED: Final = (Direction.FETCH, Direction.WALK)
+
 # What only one part of the kernel can break.
 _SITES: Final = {
     "C8": "before-loop",
@@ -67,11 +74,15 @@ _SITES: Final = {
 def _site_of_abort(view: View, target: Target, clause: str) -> str:
     if clause in ("C1", "C2"):
         return "gmem_abort"  # whatever became of slot or mapping since: nothing else fills
-    if target.is_l2 and (clause == "C10" or not target.known):
+    if not target.known:  # L2's
         return "kvm_walk_nested_s2"
     slots = [view.scene.slot_at(page) for page in target.pages]
-    if clause == "C13" or not any(slots):
+    was_emulated = clause in ("C10", "C12", "C13") and emulation(view.run) is not None
+    if was_emulated:
         return "io_mem_abort"
+    if not any(slots):
+        direction = ACCESS_FACTS[target.access].direction
+        return "kvm_inject_sea" if direction in _NEVER_EMULATED else "io_mem_abort"
     if any(slot is not None and slot.gmem is not None for slot in slots):
         # L2's gpa is another matter than L1's.
         return "gmem_abort_l2" if target.is_l2 and clause == "C4" else "gmem_abort"

@@ -26,6 +26,7 @@ class Timeline:
         "_course",
         "_next",
         "_race",
+        "_refused",
         "_scene",
         "_world",
         "case",
@@ -40,6 +41,7 @@ class Timeline:
         self.elsewhere: tuple[Timeline, ...] = ()
         self._scene = Scene(case.vm.page_size)
         self._next = 0
+        self._refused = {refusal.step for refusal in outcomes.refusals}
         self._course: Course | None = None
         self._world = world
         self.kinds: frozenset[type] = frozenset(map(type, case.steps))
@@ -52,14 +54,15 @@ class Timeline:
         if step < self._next:
             self._scene, self._next = Scene(self.case.vm.page_size), 0
         if step > self._next:
-            refused = {refusal.step for refusal in self.outcomes.refusals}
-            steps, scene = self.case.steps, self._scene
-            for index in range(self._next, step):
-                if type(steps[index]) in CHANGES:
-                    if self._race is not None and index == self._race.moved:
-                        self._apply_moved(index, refused=index in refused)
-                    else:
-                        scene.apply(index, steps[index], refused=index in refused)
+            refused, apply = self._refused, self._scene.apply
+            moved = -1 if self._race is None else self._race.moved
+            for index, each in enumerate(self.case.steps[self._next : step], self._next):
+                if type(each) not in CHANGES:
+                    continue
+                if index == moved:
+                    self._apply_moved(index, refused=index in refused)
+                else:
+                    apply(index, each, refused=index in refused)
             self._next = step
         return self._scene
 
@@ -67,10 +70,8 @@ class Timeline:
         step, scene = self.case.steps[index], self._scene
         if self._world is World.DONE:
             scene.apply(index, step, refused=refused)
-        elif isinstance(step, SetMemslot):
-            scene.name(step)
-            if self._world is World.GONE:
-                scene.slots.pop(step.slot, None)
+        elif isinstance(step, SetMemslot) and self._world is World.GONE:
+            scene.slots.pop(step.slot, None)
 
     @property
     def course(self) -> Course:
@@ -83,6 +84,10 @@ class Timeline:
     def has_race(self) -> bool:
         """Whether the case moves a step to a point of the fault path."""
         return self._race is not None
+
+    def is_raced(self, step: int) -> bool:
+        """Whether a step was moved before this one, or this one itself is."""
+        return self._race is not None and step >= self._race.moved
 
     def is_certain(self, step: int) -> bool:
         """Whether the worlds are all that the VM may be at this KVM_RUN."""
@@ -110,6 +115,11 @@ class View:
     def is_certain(self) -> bool:
         """Whether the scene, here or elsewhere, is what the VM was."""
         return self.timeline.is_certain(self.run.step)
+
+    @property
+    def is_raced(self) -> bool:
+        """Whether a race comes before this KVM_RUN, or moves it."""
+        return self.timeline.is_raced(self.run.step)
 
     @property
     def flags(self) -> int:

@@ -1,3 +1,5 @@
+"""What KVM may answer to the VMM: a row for each rule."""
+
 from typing import Final
 
 import msgspec

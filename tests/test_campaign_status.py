@@ -24,7 +24,7 @@ from triage.campaign_progress import Quiet
 from triage.course import evenly, rates, spark
 from triage.ending import UserError
 from triage.overview import Condition, Overview, overview
-from triage.status_line import StatusLine
+from triage.status_line import StatusLine, status_line
 from triage.status_screen import screen
 
 LEAK: Final = "C2-gmem_abort-natural"
@@ -81,6 +81,15 @@ def test_what_all_workers_put_to_the_test_adds_up(tmp_path: Path) -> None:
     assert "C3" in now.coverage.unasked
 
 
+def test_a_clause_that_was_broken_was_put_to_the_test_sampled_or_not(tmp_path: Path) -> None:
+    lived(tmp_path / "some", Past(), finding("C3-gmem_abort-natural", "v7.3", 30.0))
+    now = overview(str(tmp_path / "some"))
+    assert "C3" in now.coverage.unasked
+    assert "C3" not in now.unasked
+    assert "contract 3 of 18 clauses put to the test" in words(drawn(now, 120))
+    assert status_line(now).clauses_tested == ("C1", "C2", "C3")
+
+
 @pytest.mark.parametrize("name", ["", "absent", "file"])
 def test_what_is_no_campaign_is_one_line(call: Gff, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
@@ -110,8 +119,10 @@ def test_a_course_that_is_followed_grows_is_thinned_and_may_be_torn(tmp_path: Pa
     assert [each.seconds for each in follower.samples()] == [0.0, 5.0, 10.0, 5.0, 10.0]
     durable.replace(path, lines[0] + lines[2])
     assert [each.seconds for each in follower.samples()] == [0.0, 10.0]
-    path.unlink()
+    held = path.rename(tmp_path / "held")
     assert follower.samples() == []
+    held.rename(path)
+    assert [each.seconds for each in follower.samples()] == [0.0, 10.0]
 
 
 # THE SCREEN
@@ -147,6 +158,13 @@ def test_a_terminal_without_unicode_has_no_bars(tmp_path: Path) -> None:
     assert b"C2-gmem_abort-natural on v7.3" in held.getvalue()
 
 
+def test_what_a_terminal_would_act_upon_is_escaped(tmp_path: Path) -> None:
+    leak = msgspec.structs.replace(finding(LEAK, "v7.3", 30.0), outcome="a\x1b[2Jb")
+    store = lived(tmp_path / "some", RUNNING, leak)
+    store.configure(msgspec.structs.replace(store.configuration(), kernels=("v7.3\x1b[2J",)))
+    assert "\x1b[2J" not in drawn(overview(str(tmp_path / "some")), 120)
+
+
 def test_a_campaign_without_samples_has_a_screen(tmp_path: Path) -> None:
     lived(tmp_path / "some", Past(seconds=3.0))
     (tmp_path / "some" / STATISTICS).unlink()
@@ -177,6 +195,23 @@ def test_status_for_programs_is_one_object(call: Gff, tmp_path: Path) -> None:
     assert told.clauses_tested == ("C1", "C2")
     assert [each.signature for each in told.findings] == [LEAK]
     assert told.widening == ()
+
+
+def test_watching_a_campaign_that_has_ended_tells_it_once(call: Gff, tmp_path: Path) -> None:
+    lived(tmp_path / "some", Past())
+    ended = call("status", "some", "--watch", "--json")
+    assert msgspec.json.decode(ended.out, type=StatusLine).condition == "ended"
+
+
+def test_watching_until_the_end_tells_each_state_once(
+    call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(tmp_path / "some", RUNNING)
+    monkeypatch.setattr("triage.commands.status.EVERY", 0.0)
+    monkeypatch.setattr("triage.commands.status.time.sleep", lambda _: lived(Path("some"), Past()))
+    told = call("status", "some", "--watch", "--json").out.splitlines()
+    found = [msgspec.json.decode(line, type=StatusLine).condition for line in told]
+    assert found == ["running", "ended"]
 
 
 def test_a_screen_on_a_terminal_is_drawn_in_place_and_taken_away(tmp_path: Path) -> None:

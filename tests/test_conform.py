@@ -132,6 +132,11 @@ KNOWN = [
     (REFUSED.replace("limit on", "limit off"), refusal(1, 12), ""),
     ("memory-limit on\npunch gmem0+0x0 size=0x1000\n", refusal(1, 12), ""),
     ("memory-limit on\nmemory-limit off\ncreate mem0 size=0x1000 anon\n", refusal(2, 12), ""),
+    (
+        "memory-limit on\nuserfault mem0+0x0 size=0x1000 missing\n",
+        refusal(1, 12),
+        "charged-objects",
+    ),
     # Only a file's room can be what is short.
     ("memory-limit on\ncreate mem0 size=0x1000 file\n", refusal(1, 28), "charged-objects"),
     ("memory-limit on\ncreate mem0 size=0x1000 hugetlb\n", refusal(1, 28), "charged-objects"),
@@ -201,6 +206,49 @@ def test_a_fault_is_heard_of_later_only_after_a_limit(content: str, name: str) -
     run = on("v7.3")(case).runs[1]
     heard = msgspec.structs.replace(run, userfaults=1)
     known = explanation(case, Divergence(run.step, run, heard))
+    assert (known.name if known else "") == name
+
+
+def zero_page(model: int, live: int) -> str:
+    case = text.load("create mem0 size=0x1000 anon\npoison mem0+0x0\nrun\n")
+    known = explanation(case, Divergence(1, Refusal(1, model), Refusal(1, live)))
+    return known.name if known else ""
+
+
+def test_the_zero_page_is_marked_once_for_all_cases_of_a_box() -> None:
+    assert zero_page(Errno.EBUSY, Errno.EHWPOISON) == "zero-page"
+    assert zero_page(Errno.EFAULT, Errno.EHWPOISON) == ""
+
+
+FOR_EVER = [(32, "given-up"), (31, "")]
+
+
+@pytest.mark.parametrize(("errors", "name"), FOR_EVER)
+def test_a_fault_that_the_model_gives_up_was_met_so_often_by_injection(
+    errors: int, name: str
+) -> None:
+    case = text.load("fail kvm_gmem_get_pfn EAGAIN\n" * errors + "run\n")
+    live = MODEL.run(text.load("run\n"), KERNELS["v7.3"]).runs[0]
+    model = msgspec.structs.replace(live, stuck=True)
+    known = explanation(case, Divergence(errors, model, live))
+    assert (known.name if known else "") == name
+
+
+PAST = [
+    #  L1's step, and what it gets on the model            explained by
+    ("l1-map 0x10000 0x40000000000 flags=read", 0x93C0_8003, "host-ipa-limit"),
+    ("l1-table 3 0x40000000000", 0x93C0_8002, "host-ipa-limit"),
+    ("l1-map 0x10000 0x20000000000 flags=read", 0x93C0_8003, ""),
+    ("l1-map 0x10000 0x40000000000 flags=read", 0x93C0_8007, ""),
+]
+
+
+@pytest.mark.parametrize(("step", "esr", "name"), PAST)
+def test_tables_of_l1_past_the_models_host_are_explained(step: str, esr: int, name: str) -> None:
+    case = text.load(f"vm nested\n{step}\nl2 read64 0x10010\nrun\n")
+    live = MODEL.run(text.load("vm nested\nrun\n"), KERNELS["v7.3"]).runs[0]
+    model = msgspec.structs.replace(live, exceptions=((1, esr),))
+    known = explanation(case, Divergence(2, model, live))
     assert (known.name if known else "") == name
 
 

@@ -25,14 +25,6 @@ pytestmark = pytest.mark.live
 
 LIMIT = 75.0
 
-# Where the model is wrong and not mended yet: what is first different, as model and kernel have it.
-OPEN = {
-    ("EINVAL", "accepted"),  # a part of hugetlbfs gets the protection that it has
-    # What a huge page came to by its first read can be written under a memory limit.
-    ("-1 EFAULT UNKNOWN", "0 MMIO doorbell"),
-}
-OPEN_FILES = {"thp-zero-page.case"}
-
 
 class Confirmed(msgspec.Struct):
     """What is wanted of what ``confirm --json`` prints."""
@@ -85,9 +77,7 @@ def test_the_corpus_is_what_the_kernel_does(call: Gff) -> None:
     ended = call("corpus", "check", "--live", debian.DEFAULT, "--json")
     assert ended.err == ""
     checked = msgspec.json.decode(ended.out, type=LiveChecked)
-    wrong = {Path(each.observation.file).name for each in checked.mismatches}
-    assert wrong <= OPEN_FILES
-    assert not checked.lost
+    assert (checked.mismatches, checked.lost) == ((), ())
     assert checked.played > 300
     assert checked.files == checked.played + len(checked.unsupported) + len(checked.silent)
 
@@ -98,9 +88,7 @@ def test_a_short_comparison_finds_nothing_unexplained(call: Gff) -> None:
     ended = call("live", "conform", "--cases", "300", "--seed", "1", "--json")
     assert ended.status in (0, 1), ended.err
     report = msgspec.json.decode(ended.out, type=Conformed)
-    found = {(each.model, each.live): each.case for each in report.unexplained}
-    assert {kind: case for kind, case in found.items() if kind not in OPEN} == {}
-    assert (report.lost, report.complaints) == ((), ())
+    assert (report.unexplained, report.lost, report.complaints) == ((), (), ())
     assert report.same > 500
     assert report.explained  # the memory limit is met in so many cases
 

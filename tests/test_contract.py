@@ -2,11 +2,11 @@
 
 from typing import Final
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from emu import text
-from emu.abi import DOORBELL, Errno, ExitReason
+from emu.abi import Errno, ExitReason
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
 from fuzz.contract import Reading
 from fuzz.judge import judge
@@ -19,7 +19,6 @@ from tests.handmade import (
     MMIO,
     POISONED,
     READ,
-    READONLY,
     RECORD,
     RELEASED,
     STAMP,
@@ -28,6 +27,11 @@ from tests.handmade import (
     outcome,
 )
 
+CROSSED: Final = POISONED.replace("+0x0\nguest", "+0x1000\nguest").replace("+0x10\n", "+0xffc\n")
+CROSSING_OUT: Final = RELEASED.replace("+0x10\n", "+0x1ffc\n")
+ABORTED: Final = RELEASED.replace("release", "guest read64 0x60000000\nrelease")
+POISON_BEHIND: Final = outcome(-1, Errno.EHWPOISON, MF, (0, GPA + 0x1000, 0x1000, 0))
+ENDED: Final = ExitReason.SYSTEM_EVENT
 UNMAPPED: Final = ANON + "munmap mem0+0x0 size=0x1000\nguest read64 slot1+0x0\nrun\n"
 
 
@@ -36,11 +40,24 @@ def _aborted(step: int, esr: int = ABORT) -> RunOutcome:
     return outcome(0, 0, MMIO, (0x60000000, 0, 8, 0), exceptions=((step, esr),))
 
 
+def _reported(gpa: int) -> RunOutcome:
+    return outcome(-1, Errno.EFAULT, MF, (0, gpa, 0x1000, 0))
+
+
+def _left(gpa: int) -> RunOutcome:
+    return outcome(-1, Errno.ENOMEM, UNKNOWN, (0, gpa, 0x1000, 0))
+
+
 FAULTS = [
     # A released file, or a poisoned page, told as documented.
     (RELEASED, outcome(-1, Errno.EFAULT, MF, RECORD), []),
     (POISONED, outcome(-1, Errno.EHWPOISON, MF, RECORD), []),
+    # Without -1, errno is an earlier call's.
+    (RELEASED, outcome(0, Errno.EFAULT, MF, STAMP), []),
+    (READ, outcome(0, Errno.EHWPOISON, ENDED), []),
     # C1, and only C1: the record itself is right.
+    (POISONED, outcome(0, Errno.EFAULT, MF, RECORD), ["C1"]),
+    (RELEASED, outcome(1, 0, MF, RECORD), ["C1"]),
     (RELEASED, outcome(0, 0, MF, RECORD), ["C1"]),
     # C2: every other errno, EAGAIN and EINTR too. A kept reason is not a leak.
     (READ, outcome(-1, Errno.ENOMEM, MF, RECORD), ["C2"]),
@@ -52,13 +69,13 @@ FAULTS = [
     (UNMAPPED, outcome(-1, Errno.EFAULT, MF, RECORD), ["C3"]),
     (
         READ,
-        msgspec.structs.replace(outcome(-1, Errno.EFAULT, MF, RECORD), access=IDLE),
+        replace(outcome(-1, Errno.EFAULT, MF, RECORD), access=IDLE),
         ["C3"],
     ),
     # ... and for an access that the guest has gone on from, in the same KVM_RUN.
     (
         RELEASED.replace("release", "guest read64 slot0+0x1000\nrelease"),
-        msgspec.structs.replace(
+        replace(
             outcome(-1, Errno.EFAULT, MF, (0, GPA + 0x1000, 0x1000, 0)),
             exceptions=((2, 0x86000021),),
         ),
@@ -104,7 +121,15 @@ FAULTS = [
         outcome(-1, Errno.EHWPOISON, MF, (0, GPA + 0x1000, 0x1000, 0)),
         [],
     ),
+    # ... nor one in no slot; any will do where it is not known which failed.
+    (CROSSING_OUT.replace("release gmem0\n", ""), _reported(GPA + 0x2000), ["C4"]),
+    (CROSSING_OUT, _reported(GPA + 0x1000), []),
+    (CROSSED.replace("read64 slot0+0xffc", "read16 slot0+0xfff"), POISON_BEHIND, []),
+    (RELEASED, replace(_reported(GPA + 0x1000), exceptions=((IDLE, 0x02000000),)), ["C4"]),
+    (CROSSED, replace(outcome(-1, Errno.EHWPOISON, MF, RECORD), injected=True), []),
+    ("memory-limit on\n" + CROSSED, _reported(GPA), []),
     # C5: a failed lookup that is not told, and four reasons to be silent.
+    (CROSSED, outcome(-1, Errno.EHWPOISON, UNKNOWN), ["C5"]),
     (RELEASED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
     (POISONED, outcome(-1, Errno.EHWPOISON, UNKNOWN, STAMP), ["C5"]),
     (POISONED, outcome(-1, Errno.EFAULT, UNKNOWN, STAMP), ["C5"]),
@@ -162,14 +187,30 @@ FAULTS = [
         _aborted(4),
         [],
     ),
+    # ... not: nothing failed, or another error did, and the abort was an earlier access's.
+    (ABORTED, replace(outcome(-1, Errno.ENOMEM, UNKNOWN), exceptions=((2, ABORT),)), []),
+    (ABORTED, outcome(0, Errno.EFAULT, ENDED, exceptions=((2, ABORT),)), []),
+    ("force-abort fsc=0x10\n" + RELEASED + "guest read64 0x60000000\nrun\n", _aborted(4), []),
+    ("vm protected\n" + RELEASED + "guest read64 0x60000000\nrun\n", _aborted(3), []),
+    (RELEASED + "guest read64 0x60000000\nrun\n", _aborted(3, esr=0x02000010), []),
+    (RELEASED + "guest read64 0x60000000\nrun\n", _aborted(IDLE), []),
+    (CROSSING_OUT + "guest read64 0x60000000\nrun\n", _aborted(3), []),
+    (
+        RELEASED + "guest fetch 0x60000000\nguest read64 0x60000000\nrun\n",
+        replace(_aborted(3), exceptions=((3, ABORT), (5, 0x86000021))),
+        ["C5"],
+    ),
     # C6.
     (READ, outcome(0, 0, UNKNOWN, STAMP), ["C6"]),
-    # C7: a record of this fault; not any other value.
+    # C7: a record of this fault, in guest_memfd; not any other value, and not without an error.
+    (ANON + "guest read64 slot1+0x0\nrun\n", _left(0x50000000), []),
+    (READ, outcome(0, Errno.ENOMEM, ENDED, RECORD), []),
+    (READ, replace(_left(GPA), fresh=False), []),
     (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, RECORD), ["C7"]),
     (READ, outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA, 0x8, 0)), []),
     (
         GMEM + "guest read64 slot0+0x1000\nguest read64 slot0+0x10\nrun\n",
-        msgspec.structs.replace(
+        replace(
             outcome(-1, Errno.ENOMEM, UNKNOWN, (0, GPA + 0x1000, 0x1000, 0)),
             exceptions=((2, 0x86000010),),
         ),
@@ -190,107 +231,10 @@ EARLY = [
     ("other-mm", Errno.EIO, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
     ("other-mm bad-argument", Errno.EIO, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
     ("killed", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, ["C8"]),
+    ("killed", Errno.EINTR, MF, MF, STAMP, []),
     # An errno that this call does not fail with came from elsewhere.
     ("bad-argument", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, []),
     ("signal", Errno.EINTR, UNKNOWN, ExitReason.INTR, STAMP, []),
-]
-
-WRITE: Final = 1 << 32
-NISV: Final = "vm nisv-to-user\n"
-RECORD_NISV: Final = (5, 0x60000010, 0, 0)
-HOLE = "guest {} 0x60000010\nrun\n"
-EMULATION = [
-    # Outside the slots, with fields that fit.
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), []),
-    (HOLE.format("write16"), outcome(0, 0, MMIO, (0x60000010, 0, WRITE | 2, 0)), []),
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, 4, 0)), ["C13"]),
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000018, 0, 8, 0)), ["C13"]),
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000000, 0, 8, 0)), ["C13"]),
-    (HOLE.format("read-pair"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
-    (HOLE.format("walk"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
-    (HOLE.format("fetch"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (HOLE.format("read-pair"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
-    (HOLE.format("walk"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (NISV + HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), []),
-    (
-        NISV + HOLE.format("cas"),
-        outcome(0, 0, ExitReason.ARM_NISV, (5, 0x60000110, 0, 0)),
-        ["C13"],
-    ),
-    # ... in the direction of the access, at its own address.
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000010, 0, WRITE | 8, 0)), ["C13"]),
-    (HOLE.format("write64"), outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)), ["C13"]),
-    (HOLE.format("read64"), outcome(0, 0, MMIO, (0x60000014, 0, 8, 0)), ["C13"]),
-    # NISV and ENOSYS are for an abort without a syndrome, and the capability decides which.
-    (HOLE.format("read64"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (NISV + HOLE.format("read64"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), ["C13"]),
-    (HOLE.format("cas"), outcome(0, 0, ExitReason.ARM_NISV, RECORD_NISV), ["C13"]),
-    (NISV + HOLE.format("cas"), outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (HOLE.format("cas"), outcome(-1, Errno.ENOSYS, MMIO, STAMP), ["C13"]),
-    # A reason that was there before the call is not this call's.
-    (
-        HOLE.format("cas"),
-        msgspec.structs.replace(outcome(-1, Errno.ENOSYS, MMIO, STAMP), before=MMIO),
-        [],
-    ),
-    # A block operation may be told anywhere in its block.
-    (
-        NISV + HOLE.format("dc-zva"),
-        outcome(0, 0, ExitReason.ARM_NISV, (0x45, 0x60000010, 0, 0)),
-        [],
-    ),
-    # A slot serves it; a read-only one serves loads and nothing else.
-    (
-        ANON + "guest read64 slot1+0x0\nrun\n",
-        outcome(0, 0, MMIO, (0x50000000, 0, 8, 0)),
-        ["C13"],
-    ),
-    (
-        READONLY + "guest read64 slot1+0x0\nrun\n",
-        outcome(0, 0, MMIO, (0x50000000, 0, 8, 0)),
-        ["C13"],
-    ),
-    (
-        READONLY + "guest write64 slot1+0x0\nrun\n",
-        outcome(0, 0, MMIO, (0x50000000, 0, WRITE | 8, 0)),
-        [],
-    ),
-    (READONLY + "guest cas slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
-    (READONLY + "guest dc-civac slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), []),
-    (ANON + "guest cas slot1+0x0\nrun\n", outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), ["C13"]),
-    (
-        ANON + "memslot 1 delete\nguest cas 0x50000000\nrun\n",
-        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
-        [],
-    ),
-    # The second page of a crossing access is the hole.
-    (
-        ANON + "guest read64 slot1+0x1ffc\nrun\n",
-        outcome(0, 0, MMIO, (0x50002000, 0, 8, 0)),
-        [],
-    ),
-    (
-        ANON + "guest read-pair slot1+0x1ff8\nrun\n",
-        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
-        [],
-    ),
-    # Not sure: silent.
-    (
-        "force-abort fsc=0x7 s1ptw\n" + HOLE.format("walk"),
-        outcome(0, 0, MMIO, (0x60000010, 0, 8, 0)),
-        [],
-    ),
-    (
-        "fail kvm_gmem_get_pfn ENOSYS\n" + READ,
-        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
-        [],
-    ),
-    (
-        "fail kvm_pgtable_stage2_map ENOSYS\n" + GMEM + "guest walk slot0+0x0\nrun\n",
-        outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP),
-        [],
-    ),
-    (READ, outcome(0, 0, MMIO, (DOORBELL, 0, WRITE | 8, 0)), []),
 ]
 
 
@@ -310,15 +254,18 @@ def test_an_early_exit_may_only_keep_or_clear_the_reason(
     union: tuple[int, int, int, int],
     clauses: list[str],
 ) -> None:
-    run = msgspec.structs.replace(outcome(-1, errno, after, union), before=before)
+    run = replace(outcome(-1, errno, after, union), before=before)
     assert condemned(f"{GMEM}guest read64 slot0+0x10\nrun {flag}\n", run) == clauses
 
 
-@pytest.mark.parametrize(("source", "run", "clauses"), EMULATION)
-def test_an_exit_for_emulation_is_condemned_by_these_clauses(
-    source: str, run: RunOutcome, clauses: list[str]
-) -> None:
-    assert condemned(source, run) == clauses
+def test_an_early_exit_without_an_error_is_none() -> None:
+    run = outcome(0, Errno.EINTR, ExitReason.SYSTEM_EVENT)
+    assert condemned(READ.replace("run", "run immediate-exit"), run) == []
+
+
+def test_an_early_exit_is_judged_after_races_too() -> None:
+    source = "at map\nmemory-limit on\nmemory-limit off\n" + READ.replace("run", "run killed")
+    assert condemned(source, outcome(-1, Errno.EINTR, ExitReason.INTR)) == ["C8"]
 
 
 @pytest.mark.parametrize(
@@ -336,23 +283,28 @@ def test_a_vcpu_that_is_not_ready_adds_nothing(
     assert condemned(source, outcome(-1, errno, reason, STAMP)) == clauses
 
 
+def test_of_another_vcpu_it_is_not_known_whether_it_is_ready() -> None:
+    source = f"vm vcpu=uninitialized\n{GMEM}vcpu 1\nguest read64 slot0+0x10\nrun\n"
+    assert condemned(source, outcome(-1, Errno.ENOEXEC, ExitReason.FAIL_ENTRY)) == []
+
+
 def test_of_a_call_that_hangs_only_its_end_is_judged() -> None:
-    run = msgspec.structs.replace(outcome(-1, Errno.EINTR, MF, RECORD), stuck=True)
+    run = replace(outcome(-1, Errno.EINTR, MF, RECORD), stuck=True)
     assert condemned(READ, run) == ["C11"]
 
 
 def test_the_strict_reading_does_not_ask_what_is_left_in_the_union() -> None:
     case = text.load(READ)
     run = outcome(-1, Errno.ENOMEM, UNKNOWN, RECORD)
-    outcomes = Outcomes((msgspec.structs.replace(run, step=3, access=2),), ())
+    outcomes = Outcomes((replace(run, step=3, access=2),), ())
     assert not judge(case, outcomes, Reading.STRICT)
 
 
 def test_a_refused_region_is_not_there_for_the_judge() -> None:
     case = text.load(ANON + "guest cas slot1+0x0\nrun\n")
-    run = msgspec.structs.replace(outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), step=3, access=2)
+    run = replace(outcome(-1, Errno.ENOSYS, UNKNOWN, STAMP), step=3, access=2)
     accepted = Outcomes((run,), ())
-    refused = msgspec.structs.replace(accepted, refusals=(_refusal(1),))
+    refused = replace(accepted, refusals=(_refusal(1),))
     assert [breach.clause for breach in judge(case, accepted)] == ["C13"]
     assert not judge(case, refused)
 

@@ -7,9 +7,10 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from emu.abi import Errno
-from emu.outcome import RunOutcome
+from emu.abi import Errno, ExitReason
+from emu.outcome import IDLE, RunOutcome
 from tests.handmade import (
+    ABORT,
     ANON,
     DONE,
     FAULT,
@@ -29,6 +30,12 @@ from tests.handmade import (
     outcome,
 )
 
+ENDED: Final = ExitReason.SYSTEM_EVENT
+# Where L1 maps nothing for L2, although L2's own address is in a slot.
+L2_LOST: Final = (
+    "vm nested\n" + GMEM + "l1-map 0x10000000 slot0+0x0 flags=read,write\nrelease gmem0\n"
+    "l2 read64 0x40000010\nrun\n"
+)
 POISON: Final = outcome(-1, Errno.EHWPOISON, MF, RECORD)
 ENOSYS: Final = outcome(-1, Errno.ENOSYS, UNKNOWN)
 LOAD: Final = "guest read64 slot1+0x0\nrun\n"
@@ -52,13 +59,27 @@ AS_BEFORE: Final = [
     # A signal is no fault exit; a forced exit may do anything.
     (RELEASED, outcome(-1, Errno.EINTR, UNKNOWN, moved=True), []),
     ("force-exit irq\n" + RELEASED, replace(REPORT, moved=True), []),
+    ("force-abort fsc=0x7\n" + RELEASED, replace(REPORT, moved=True), []),
+    (RELEASED, outcome(0, Errno.EFAULT, ENDED, moved=True), []),
+    (READ, replace(FAULT, access=IDLE, changed=True), []),
     # The first page of a pair may have been loaded; that of a load or a store may not.
     (BAD_PAGES.format("read-pair"), replace(REPORT, changed=True), []),
     (BAD_PAGES.format("write-pair"), replace(REPORT, changed=True), ["C12"]),
     (BAD_PAGES.format("read-pair").replace("ff8", "ff0"), replace(REPORT, changed=True), ["C12"]),
     (BAD_PAGES.format("read-pair"), replace(REPORT, moved=True), ["C12"]),
+    (BAD_PAGES.format("read-simd-multiple"), replace(REPORT, changed=True), []),
+    (BAD_PAGES.format("casp"), replace(REPORT, changed=True), []),
+    (L2_LOST.replace("read64", "read-pair"), replace(FAULT, changed=True), []),
 ]
 
+OTHERS: Final = (
+    "",
+    "munmap mem1+0x0 size=0x1000\n",
+    "mprotect mem1+0x0 size=0x1000 none\n",
+    "poison mem1+0x0\n",
+    "userfault mem1+0x0 size=0x1000 missing\n",
+    "truncate mem1 size=0x0\n",
+)
 SERVED: Final = [
     # Nothing keeps these from being served.
     (READ, FAULT, ["C12"]),
@@ -66,6 +87,13 @@ SERVED: Final = [
     (ANON + LOAD, FAULT, ["C12"]),
     (ANON + STORE, FAULT, ["C12"]),
     (READONLY + LOAD, FAULT, ["C12"]),
+    *((ANON.replace("anon", kind) + LOAD, FAULT, ["C12"]) for kind in ("file", "shared", "thp")),
+    (ANON + LOAD.replace("+0x0", "+0x1000"), FAULT, ["C12"]),
+    # What happens to other memory is no reason.
+    *((ANON + f"create mem1 size=0x800 anon\n{event}" + LOAD, FAULT, ["C12"]) for event in OTHERS),
+    (ANON + "mprotect mem0+0x1000 size=0x1000 none\n" + LOAD, FAULT, ["C12"]),
+    (ANON + "munmap mem0+0x0 size=0x1000\n" + LOAD.replace("+0x0", "+0x1000"), FAULT, ["C12"]),
+    (ANON + "munmap mem0+0x800 size=0x0\n" + LOAD, FAULT, ["C12"]),
     # The cause was undone.
     ("memory-limit on\nmemory-limit off\n" + READ, NO_MEMORY, ["C12"]),
     (POISONED.replace("guest r", "punch gmem0+0x0 size=0x1000\nguest r"), POISON, ["C12"]),
@@ -92,9 +120,23 @@ SERVED: Final = [
     (ANON + "mprotect mem0+0x0 size=0x1000 read\n" + LOAD, FAULT, ["C12"]),
     (ANON + "mprotect mem0+0x0 size=0x1000 read\nguest walk slot1+0x0\nrun\n", FAULT, ["C12"]),
     (ANON + "mprotect mem0+0x0 size=0x1000 read\nguest walk-af slot1+0x0\nrun\n", FAULT, []),
+    (ANON + "munmap mem0+0x0 size=0x1000\nmunmap mem0+0x1000 size=0x1000\n" + LOAD, FAULT, []),
+    ("memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0\n" + LOAD, FAULT, []),
+    (ANON + "munmap mem0+0x0 size=0x1\n" + LOAD, FAULT, []),
     (ANON + "poison mem0+0x0\n" + LOAD, FAULT, []),
     (ANON + "userfault mem0+0x0 size=0x1000 sigbus\n" + LOAD, FAULT, []),
     (ANON.replace("anon", "file") + "truncate mem0 size=0x0\n" + LOAD, FAULT, []),
+    (READ, outcome(0, Errno.EFAULT, ENDED), []),
+    ("force-exit irq\n" + READ, FAULT, []),
+    (READ.replace("read64", "prefetch"), FAULT, []),
+    (L2_LOST.replace("release gmem0\n", ""), FAULT, []),
+    (L2_LOST.replace("release gmem0\n", "").replace("l2 read64 0x40", "l2 read64 0x10"), FAULT, []),
+    (READ + "memory-limit on\n", NO_MEMORY, []),
+    (
+        ANON + "guest read-pair slot1+0x0\nrun\n",
+        replace(ENOSYS, exceptions=((2, ABORT),)),
+        ["C10", "C13"],
+    ),
     # One page of two.
     (ANON + "munmap mem0+0x1000 size=0x1000\nguest read64 slot1+0xffc\nrun\n", FAULT, []),
     ("guest read64 0x60000000\nrun\n", replace(FAULT, access=0), []),
@@ -109,12 +151,19 @@ MEMORY_ERRORS: Final = [
     (ANON + LOAD, outcome(-1, Errno.EHWPOISON, UNKNOWN), ["C15"]),
     (ANON + "poison mem0+0x0\n" + LOAD, outcome(-1, Errno.EHWPOISON, UNKNOWN), []),
     ("fail kvm_gmem_get_pfn EHWPOISON\n" + READ, POISON, []),
+    ("fail kvm_gmem_get_pfn EIO\n" + READ, POISON, ["C15"]),
+    ("force-abort fsc=0x7\n" + READ, POISON, []),
+    (L2_LOST, POISON, []),
+    (READ, replace(outcome(-1, Errno.EHWPOISON, UNKNOWN), access=IDLE), []),
     # C16: told by another errno.
     (POISONED, REPORT, ["C16"]),
     (POISONED + "release gmem0\nrun\n", REPORT, []),
     ("memory-limit on\n" + POISONED, REPORT, []),
     ("fail kvm_gmem_get_pfn EFAULT\n" + POISONED, REPORT, []),
     (POISONED.replace("slot0+0x10", "slot0+0xffc"), REPORT, []),
+    ("force-abort fsc=0x7\n" + POISONED, REPORT, []),
+    ("fail kvm_gmem_bind ENOMEM nth=9\n" + POISONED, REPORT, ["C16"]),
+    (L2_LOST.replace("release gmem0", "poison gmem0+0x0"), REPORT, []),
 ]
 
 
@@ -132,6 +181,15 @@ def test_a_poisoning_that_was_refused_may_have_been_done_all_the_same() -> None:
 def test_a_refused_mprotect_may_have_changed_a_part() -> None:
     source = ANON + "mprotect mem0+0x0 size=0x9000 none\n" + LOAD
     assert condemned(source, FAULT, refused=(2,)) == []
+    assert (
+        condemned(
+            source.replace("mem0+0x0 size=0x9000", "mem0+0x1000 size=0x9000"), FAULT, refused=(2,)
+        )
+        == []
+    )
+    assert condemned(ANON + LOAD, FAULT, refused=(0,)) == []
+    file = ANON.replace("anon", "file") + "truncate mem0 size=0x0\n"
+    assert condemned(file + LOAD, FAULT, refused=(2,)) == ["C12"]
 
 
 def test_a_file_number_that_is_used_again_is_another_file() -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from emu import wire
+from emu.abi import Errno
 from emu.access import Access
-from emu.case import Age, Case, Guest, Run, RunFlag, Skip, Step, VmConfig
+from emu.case import VCPUS, Age, Case, Guest, Run, RunFlag, Skip, Step, VmConfig
+from emu.injection import Site
 from emu.live.protocol import Kind, Why, frame
 from emu.live.unsupported import PLAYED
-from emu.record import OPERATIONS
+from emu.record import OPERATIONS, Op
 from fuzz.mutate import Mutator
 from tests.executor import answers, decoder, needs_compiler
 
@@ -71,6 +73,15 @@ NEW = [
     (wire.encode_step(Age(0)), Why.NEW_OP),
     (wire.encode_step(Skip())[:1] + bytes(30) + b"\1", Why.NEW_FIELD),
     (bytes((1, len(Access))) + bytes(30), Why.NEW_ACCESS),
+    (bytes((Op.GUEST_L2, len(Access))) + bytes(30), Why.NEW_ACCESS),
+    (bytes((Op.VCPU, VCPUS)) + bytes(30), Why.NEW_FIELD),
+    (bytes((Op.FAIL, len(Site))) + bytes(30), Why.NEW_FIELD),
+    (bytes((Op.FAIL, 0, len(Errno))) + bytes(29), Why.NEW_FIELD),
+    (bytes((Op.FAIL, 0, 0, 255)) + bytes(28), Why.NEW_FIELD),
+    (bytes((Op.L1_TABLE, 3)) + bytes(30), Why.NEW_FIELD),
+    (bytes((Op.L1_MAP, 16)) + bytes(30), Why.NEW_FIELD),
+    (bytes((Op.L1_VTCR, 2)) + bytes(30), Why.NEW_FIELD),
+    (bytes((Op.MEMLOCK_LIMIT, 2)) + bytes(30), Why.NEW_FIELD),
     (wire.encode_step(Run(RunFlag.KILLED)), Why.NEW_RUN_FLAG),
     (wire.encode_step(Run(0))[:4] + struct.pack("<I", 1 << 20) + bytes(24), Why.NEW_RUN_FLAG),
 ]

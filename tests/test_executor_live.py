@@ -22,7 +22,9 @@ pytestmark = pytest.mark.live
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 FILES = sorted(
-    path for folder in ("observed", "recover", "thread") for path in CORPUS.glob(f"{folder}/*.case")
+    path
+    for folder in ("observed", "recover", "thread", "vcpus")
+    for path in CORPUS.glob(f"{folder}/*.case")
 )
 
 
@@ -129,6 +131,24 @@ SEEN = [
         ),
         [f"{IDLE} userfaults=1"],
     ),
+    # Another vCPU's exit is its own, and each guest goes on where it was.
+    (
+        (
+            "guest read64 0x50000000; vcpu 1; guest read64 0x60000000; vcpu 0; run; vcpu 1; run;"
+            " skip; mmio-data 0x1; vcpu 0; skip; mmio-data 0x2; run; vcpu 1; run"
+        ),
+        [MMIO, "0 MMIO gpa=0x60000000 len=8 read", IDLE, IDLE],
+    ),
+    # What a case's first fault needs is there for every vCPU.
+    ("memory-limit on; vcpu 3; guest cas 0x1; run", [f"{IDLE} exception=0x96000021"]),
+    # A first read of a huge page costs nothing, a write of it does.
+    (
+        (
+            f"{HUGE.format('thp')} guest read64 slot0+0x8; run; memory-limit on;"
+            " guest write64 slot0+0x8; run"
+        ),
+        [IDLE, "-1 EFAULT UNKNOWN"],
+    ),
     # The kernel completes the doorbell's store again and again.
     ("ioeventfd gpa=0xf0200000 size=8; run; run signal", ["hang EINTR INTR", "-1 EINTR INTR"]),
 ]
@@ -167,6 +187,21 @@ def test_a_page_that_is_poisoned_is_told_by_a_signal_and_leaves_the_box_alive(
     poisoned = f"{MEM} poison mem0+0x1000; guest read64 slot0+0x1000; run; run"
     assert seen(machine, poisoned) == ["-1 EINTR INTR sigbus"] * 2
     assert seen(machine, "run") == [IDLE]
+
+
+def test_what_the_kernel_says_of_a_case_is_on_a_resumed_machines_console_with_its_answer() -> None:
+    poisoned = text.load(
+        f"{MEM} guest write64 slot0+0x1000; run; poison mem0+0x1000; run".replace(";", "\n") + "\n"
+    )
+    with box.start(cached_image(), executor()) as started:
+        machine = LiveMachine(started)
+        said = []
+        for _ in range(3):
+            played(machine, poisoned)
+            said.append(any("Memory failure" in line for line in started.console.tail()))
+            started.restart()
+            machine = LiveMachine(started)
+    assert said == [True] * 3
 
 
 def test_an_access_is_reported_by_its_step_and_idle_when_all_are_done(machine: LiveMachine) -> None:

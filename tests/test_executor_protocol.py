@@ -2,14 +2,17 @@
 
 import socket
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from emu import text
 from emu.access import Access
+from emu.case import Case
 from emu.live import protocol
 from emu.live.machine import LiveMachine
+from emu.live.pair import Pair
 from emu.live.process import Process
 from emu.live.protocol import Failed, Kind, ProtocolError
 from emu.live.trouble import BoxError
@@ -38,10 +41,12 @@ RUN = RunOutcome(
     moved=False,
     changed=True,
     exceptions=((1, 0x9600_0010), (2, 0x9600_0021)),
-    injected=False,
+    injected=True,
     stuck=False,
     sigbus=True,
+    vcpu=2,
     userfaults=3,
+    others_changed=True,
 )
 
 
@@ -49,7 +54,8 @@ def wired(run: RunOutcome) -> bytes:
     """The run as report.c puts it."""
     numbers = (run.step, run.ret, run.errno, run.exit_reason, run.before, run.access)
     marks = (run.fresh, run.moved, run.changed, run.stuck, run.sigbus)
-    packed = struct.pack("<IIiiIIi4Q5B3xII", 1, *numbers, *run.union, *marks, 2, 3)
+    marks_of_others = (run.vcpu, run.others_changed, run.injected)
+    packed = struct.pack("<IIiiIIi4Q8BII", 1, *numbers, *run.union, *marks, *marks_of_others, 2, 3)
     return packed + b"".join(struct.pack("<II", *each) for each in run.exceptions)
 
 
@@ -90,6 +96,64 @@ def test_a_case_that_was_given_up_says_at_which_step_and_why() -> None:
     answer = protocol.answer(Kind.FAILED, b"\2\0\0\0" + b"KVM_CREATE_VM: no")
     assert answer == Failed("KVM_CREATE_VM: no", 2)
     assert str(answer) == "step 3: KVM_CREATE_VM: no"
+
+
+INJECTING = replace(HOST, functions={"kvm_gmem_get_pfn": 0x1000})
+NESTED_HOST = replace(HOST, nested=True)
+
+MORE = [
+    #  what the host has, a case                                     what is said
+    (HOST, "vcpu 3\nrun\nmemlock-limit on\n", ""),
+    (INJECTING, "fail kvm_gmem_get_pfn EIO nth=255\nrun\n", ""),
+    (
+        INJECTING,
+        "fail kvm_gmem_bind EIO\nrun\n",
+        "step 1: the kernel has no function kvm_gmem_bind of its own",
+    ),
+    (HOST, "vm nested\nrun\n", "the host's guests have no EL2"),
+    (NESTED_HOST, "vm nested\nl1-vtcr illegal\nl1-table 2 0x1000\nl1-map 0x0 0x0\nrun\n", ""),
+    (NESTED_HOST, "vm nested\nguest vncr-write 0x1000\nl2 cas 0x1000\nrun\n", ""),
+    (
+        NESTED_HOST,
+        "vm nested\nl2 walk 0x1000\n",
+        "step 1: l2 walk: L2 has no table of its own for it",
+    ),
+    (NESTED_HOST, "vm protected\nrun\n", "the executor makes no VM of this kind"),
+]
+
+
+@pytest.mark.parametrize(("host", "content", "said"), MORE)
+def test_what_is_played_depends_on_what_the_box_has(host: Host, content: str, said: str) -> None:
+    assert str(objection(text.load(content), host) or "") == said
+
+
+def test_a_greeting_tells_what_the_box_has() -> None:
+    told = (
+        b"kernel=7.3.4\npage-size=4096\nzva=64\nkvm=1\ncap-el2=1\n"
+        b"at-kvm_gmem_get_pfn=ffff80008007e968\n"
+    )
+    host = protocol.greeting(protocol.unframed(Kind.HELLO, 0, told))
+    assert host.nested
+    assert host.functions == {"kvm_gmem_get_pfn": 0xFFFF_8000_8007_E968}
+
+
+class Named:
+    """A machine that says which it is."""
+
+    def __init__(self, name: str, host: Host) -> None:
+        self.host = host
+        self._name = name
+
+    def run(self, _: Case) -> Unsupported:
+        """Its name, in place of an outcome."""
+        return Unsupported(self._name, None)
+
+
+def test_of_two_machines_the_one_for_nested_guests_gets_these_and_no_others() -> None:
+    pair = Pair(Named("plain", HOST), Named("nested", NESTED_HOST))
+    assert str(pair.run(text.load("run\n"))) == "plain"
+    assert str(pair.run(text.load("vm nested\nrun\n"))) == "nested"
+    assert pair.host is HOST
 
 
 UNSUPPORTED = [

@@ -265,6 +265,7 @@ def test_fingerprints_name_the_parts_that_changed() -> None:
 def test_the_judge_is_all_that_it_imports_and_nothing_else() -> None:
     modules = judging()
     assert {"fuzz.judge", "fuzz.clauses", "fuzz.scene", "fuzz.signature"} < modules
+    assert {"fuzz.together", "fuzz.hunk"} < modules
     assert modules.isdisjoint({"fuzz.status", "fuzz.store", "fuzz.enumeration"})
 
 

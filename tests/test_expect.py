@@ -1,3 +1,5 @@
+"""What the expectation says of an access, of a case, and of outcomes that no kernel shows."""
+
 from random import Random
 from typing import Final
 

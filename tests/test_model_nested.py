@@ -102,7 +102,7 @@ FORWARDED = [
     # A page takes the place of a block.
     (BLOCK + MAPPED, "read64 0x11000", "0x93c08007"),
     (MAPPED + BLOCK + "l1-map 0x12000 slot0+0x0", "read64 0x10010", "0x93c08007"),
-    (MAPPED, "read64 0x10000000000", "0x93c08004"),  # past L1's 40 bits
+    (MAPPED, "read64 0x10000000000", "0x93c08005"),  # past L1's 40 bits
 ]
 
 

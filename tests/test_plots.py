@@ -52,7 +52,10 @@ def test_the_unit_of_time_is_the_largest_of_which_there_are_a_few(
     assert time_unit(seconds)[0] == unit
 
 
-SHORT: Final = [(0.0, "0"), (999.0, "999"), (1234.0, "1.23k"), (2.5e6, "2.5M"), (7e9, "7G")]
+SHORT: Final = [
+    *((0.0, "0"), (999.0, "999"), (1234.0, "1.23k"), (2.5e6, "2.5M"), (7e9, "7G")),
+    *((999.4, "999"), (999.6, "1k"), (999_700.0, "1M")),  # not 1e+03
+]
 
 
 @pytest.mark.parametrize(("value", "text"), SHORT)

@@ -172,6 +172,23 @@ def test_the_report_is_beside_the_findings_or_where_it_is_wanted(call: Gff, tmp_
     assert Path("page.html").read_text().startswith("<!doctype html>")
     ended = call("report", "some", "--out", "absent/page.html")
     assert (ended.status, ended.err) == (2, "gff: absent/page.html: No such file or directory\n")
+    before = sorted(tmp_path.iterdir())
+    assert call("report", "some", "--out", "some").status == 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_directory_may_have_any_name(call: Gff, tmp_path: Path) -> None:
+    name = "caf\udce9"  # one byte of Latin-1
+    lived(tmp_path / name, Past(seconds=10.0))
+    assert call("report", name).status == 0
+    assert "caf\\udce9" in (tmp_path / name / "report.html").read_text()
+
+
+def test_a_reading_that_is_not_known_is_one_line(call: Gff, tmp_path: Path) -> None:
+    store = lived(tmp_path / "some", Past(seconds=10.0), leak())
+    store.configure(msgspec.structs.replace(store.configuration(), reading="lenient"))
+    ended = call("report", "some")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
 
 
 def test_only_the_first_of_many_troubles_are_shown(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The course of a campaign: whole lines, none for ever more, and none torn."""
 
+import resource
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +59,20 @@ def test_a_torn_line_is_dropped_and_nothing_is_joined_to_it(tmp_path: Path, leng
     assert samples(tmp_path) == [sample(1), sample(2)]
     written(tmp_path, 3)
     assert samples(tmp_path) == [sample(1), sample(2), sample(3)]
+
+
+def test_a_line_for_which_there_is_half_the_room_is_an_error(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = (tmp_path / STATISTICS).stat().st_size + 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            written(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    written(tmp_path, 3)
+    assert samples(tmp_path) == [sample(1), sample(3)]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:

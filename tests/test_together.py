@@ -195,6 +195,13 @@ class LooksUpItsOwnWay(Clean):
         return super().kvm_handle_guest_abort(vcpu)
 
 
+class TakesByPosition(Clean):
+    def kvm_handle_guest_abort(self, vcpu: Vcpu, /) -> int:
+        ret = super().kvm_handle_guest_abort(vcpu)
+        vcpu.run.u3 = 7
+        return ret
+
+
 class ThroughAHelper(Clean):
     """What it changes calls something that only it has."""
 
@@ -239,6 +246,7 @@ DIFFERENT: Final = (
     Loops,
     ChangesInPlace,
     LooksUpItsOwnWay,
+    TakesByPosition,
     ThroughAHelper,
     WithState,
 )

@@ -195,13 +195,15 @@ _ALLOCATING: Final = (
     Protect,
     SetMemslot,
     Unmap,
+    Userfault,
 )
 
 KNOWN: Final = (
     Known(
         "charged-objects",
         "with memory.max 0 a kernel cannot allocate what describes a memslot, a guest_memfd, a"
-        " mapping or a part of one, a file or an ioeventfd; the model charges pages only",
+        " mapping or a part of one and who watches it, a file or an ioeventfd; the model charges"
+        " pages only",
         _charged,
     ),
     Known(

@@ -1,5 +1,6 @@
 """Where a campaign's figures are served: an address that the user gave, while a command lasts."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
@@ -8,6 +9,7 @@ from triage.ending import MissingError, UserError
 from triage.screen import note
 
 LOCALHOST: Final = "127.0.0.1"
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _PORTS: Final = 1 << 16
 
 
@@ -21,7 +23,7 @@ class Endpoint(NamedTuple):
 def endpoint(text: str) -> Endpoint:
     """``9090``, ``0.0.0.0:9090`` or ``[::1]:9090``; a port alone is of this machine only."""
     address, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdecimal() or int(port) >= _PORTS or text.startswith(":"):
+    if _PORT.fullmatch(port) is None or int(port) >= _PORTS or text.startswith(":"):
         raise UserError(f"--metrics {text!r}: expected a port or ADDRESS:PORT, as 127.0.0.1:9090")
     return Endpoint(address.removeprefix("[").removesuffix("]") or LOCALHOST, int(port))
 

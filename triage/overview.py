@@ -68,6 +68,12 @@ class Overview:
         latest = self.latest
         return None if latest is None else max(self.snapshot.seconds - latest.last_new_s, 0.0)
 
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """Clauses that were not put to the test, as far as the sample and the findings tell."""
+        broken = {each.clause for each in self.snapshot.findings}
+        return tuple(clause for clause in self.coverage.unasked if clause not in broken)
+
 
 class Reader:
     """Reads one campaign's directory, as often as it is asked."""
@@ -119,7 +125,7 @@ def _overview(store: Store, follower: Follower) -> Overview:
 def _silent_s(store: Store) -> float:
     """Since a worker's status was last written, by the clock that dates files."""
     times = [path.stat().st_mtime for path in (store.root / WORKERS).glob("[0-9]*.json")]
-    return max(time.time() - max(times, default=0.0), 0.0)
+    return max(time.time() - max(times), 0.0) if times else 0.0
 
 
 def _coverage(store: Store) -> Coverage:

@@ -8,12 +8,14 @@ from typing import Final
 WIDTH: Final = 420
 HEIGHT: Final = 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
+BOX: Final = (WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM)
 _TICKS: Final = 5
 _NICE: Final = (1.0, 2.0, 5.0, 10.0)
 _SECONDS: Final = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0))
 _LEAST: Final = 3  # of a unit of time on an axis, to be drawn in it
 _LEAST_VALUE: Final = 1e-9  # as good as nothing
 _SHORT: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_ROUNDED_UP: Final = 0.9995  # of a size, three digits make a whole one
 
 Points = Sequence[tuple[float, float]]
 
@@ -66,7 +68,7 @@ class Plot:
 def plot(name: str, title: str, y_unit: str, curves: Sequence[Curve], seconds: float) -> Plot:
     """A plot from 0 to ``seconds``, and from 0 to a little above the largest value."""
     unit, length = time_unit(seconds)
-    x_top = max(seconds / length, 1e-9)
+    x_top = max(seconds / length, _LEAST_VALUE)
     highest = max((value for curve in curves for _, value in curve.points), default=0.0)
     y_ticks = ticks(highest)
     y_top = max(y_ticks[-1], highest)
@@ -114,7 +116,7 @@ def time_unit(seconds: float) -> tuple[str, float]:
 def short(value: float) -> str:
     """A number in as few characters as can be: 950, 1.2k, 3.4M."""
     for size, letter in _SHORT:
-        if value >= size:
+        if value >= size * _ROUNDED_UP:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
 

@@ -1,7 +1,6 @@
 """How far a command is, on one line of standard error; and the findings as they are made."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import Final, Self, TextIO
 
 from fuzz.finding import Finding
 from triage.findings import one_line
-from triage.screen import printable
+from triage.screen import console, printable
 
 PLAIN_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
 
@@ -30,16 +29,16 @@ class ProgressLine:
 
     def __init__(self, plain_every: float | None = PLAIN_EVERY) -> None:
         self._live = draws(sys.stderr)
+        self._console = console(sys.stderr)
         self._every = float("inf") if plain_every is None else plain_every
         self._next = time.monotonic() + self._every
 
     def update(self, doing: str) -> None:
         """Show what is being done."""
         if self._live:
-            columns = shutil.get_terminal_size().columns
-            self._write(f"{_CLEAR}{printable(doing)[: columns - 1]}")
+            self._write(f"{_CLEAR}{printable(doing)[: self._console.width - 1]}")
         elif time.monotonic() >= self._next:
-            self._next += self._every
+            self._next = time.monotonic() + self._every  # no burst after a standstill
             self._write(f"{printable(doing)}\n")
 
     def clear(self) -> None:

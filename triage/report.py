@@ -13,6 +13,7 @@ from emu.text import CaseSyntaxError
 from fuzz.contract import CLAUSES, Reading
 from fuzz.finding import Finding
 from fuzz.store import HARNESS, QUESTIONS
+from triage import inputs
 from triage.advice import advice
 from triage.campaigns import case_path, ids, ordered
 from triage.case_input import CaseInput
@@ -89,9 +90,10 @@ def report(now: Overview) -> Report:
 
 def _entries(now: Overview, findings: Sequence[Finding]) -> Iterator[Entry]:
     clauses = {clause.id for clause in CLAUSES}
+    reading = inputs.reading(now.configuration.reading)
     model = Model() if findings else None
     for name, finding in ids(findings).items():
-        runs = _runs(finding, Reading(now.configuration.reading), model) if model else ()
+        runs = _runs(finding, reading, model) if model else ()
         case = case_path(str(now.directory), finding)
         yield Entry(name, finding, finding.clause in clauses, case, runs)
 

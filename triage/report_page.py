@@ -4,6 +4,7 @@ import inspect
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -16,11 +17,11 @@ from triage.course import evenly
 from triage.durations import span
 from triage.matrix_text import rows_of
 from triage.overview import Condition, Overview, rate
-from triage.plots import Curve, Plot, plot, short
+from triage.plots import BOX, Curve, Plot, plot, short
 from triage.report import Entry, Report
 from triage.status_screen import condition
 
-_POINTS = 240  # samples of a plot; a pixel or two each
+_POINTS: Final = 240  # samples of a plot; a pixel or two each
 NATURAL, INJECTED = "x", "i"
 
 
@@ -41,6 +42,7 @@ def page(report: Report) -> str:
         condition=condition(now),
         ended=now.condition is not Condition.RUNNING,
         plots=tuple(plots(now)),
+        box=BOX,
         clauses=CLAUSES,
         errnos=errnos(now.coverage),
         runs=runs_of(now.coverage),

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from fuzz.contract import CLAUSES
 from fuzz.status import FindingLine, finding_line
 from triage.advice import advice
 from triage.overview import Overview, rate
@@ -74,8 +75,8 @@ def status_line(now: Overview) -> StatusLine:
         questions=now.questions,
         rerun=latest.rerun if latest else 0,
         differed=latest.differed if latest else 0,
-        clauses_tested=tuple(dict.fromkeys(each.clause for each in now.coverage.tested)),
-        clauses_never=now.coverage.unasked,
+        clauses_tested=tuple(each.id for each in CLAUSES if each.id not in now.unasked),
+        clauses_never=now.unasked,
         workers=_workers(now),
         findings=tuple(map(finding_line, shot.findings)),
         widening=advice(now),

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fuzz.contract import CLAUSES
 from fuzz.finding import Finding
 from fuzz.series import Sample
 from triage.advice import advice
@@ -55,7 +56,7 @@ def _title(now: Overview) -> Text:
     settings, kernels = now.configuration, now.configuration.kernels
     names = ", ".join(kernels) if len(kernels) <= 4 else f"{len(kernels)} kernels"
     text = Text(printable(str(now.directory)), "bold")
-    text.append(f": {names}, {settings.reading} reading, ", "not bold")
+    text.append(printable(f": {names}, {settings.reading} reading, "), "not bold")
     text.append(condition(now), _STYLES[now.condition])
     return text.append(f", {span(now.snapshot.seconds)} in all", "not bold")
 
@@ -119,9 +120,8 @@ def determinism(latest: Sample) -> Text:
 
 
 def _contract(now: Overview) -> str:
-    met = len({each.clause for each in now.coverage.tested})
-    never = now.coverage.unasked
-    text = f"{met} of {met + len(never)} clauses put to the test"
+    never = now.unasked
+    text = f"{len(CLAUSES) - len(never)} of {len(CLAUSES)} clauses put to the test"
     text += f", in {counted(len(now.coverage.tested), 'way')}"
     return f"{text}; not {', '.join(never)}" if never else text
 
@@ -153,7 +153,7 @@ def _workers(now: Overview) -> Table:
             f"{rate(worker):,.0f}",
             f"{worker.arms:,}" if worker.arms_known else "-",
             f"{worker.rss_mib:,} MiB",
-            ", ".join(own) if len(own) <= 3 else f"{own[0]} and {len(own) - 1} more",
+            printable(", ".join(own) if len(own) <= 3 else f"{own[0]} and {len(own) - 1} more"),
         )
     return table
 
@@ -171,8 +171,8 @@ def _newest(now: Overview, console: Console) -> RenderableType:
 def _finding(now: Overview, finding: Finding, overflow: OverflowMethod) -> Text:
     """On one line, however narrow it is: `gff triage show` has it whole."""
     text = Text(f"  {_when(now, finding):>13}  ", no_wrap=True, overflow=overflow)
-    text.append(finding.signature, "bold").append(f" on {finding.kernel}  ")
-    return text.append(finding.outcome, "dim")
+    text.append(printable(finding.signature), "bold").append(printable(f" on {finding.kernel}  "))
+    return text.append(printable(finding.outcome), "dim")
 
 
 def _when(now: Overview, finding: Finding) -> str:

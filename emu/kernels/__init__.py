@@ -24,7 +24,7 @@ _VNCR: Final = both("C1-kvm_translate_vncr")
 # Of L2's accesses, of stage-1 tables past the IPA space, and on hosts with large pages: what no
 # proposal is about.
 _ASIDE: Final = both(
-    "C4-gmem_abort", "C4-gmem_abort_l2", "C10-kvm_walk_nested_s2", "C11-io_mem_abort-natural"
+    "C4-gmem_abort", "C4-gmem_abort_l2", "C10-kvm_walk_nested_s2", "C11-kvm_inject_sea-natural"
 )
 _RELEASE: Final = _LEAK + _VNCR + _ASIDE
 _LIVELOCK: Final = both("C11-gmem_abort-natural")

@@ -29,7 +29,6 @@ SLIPS: Final = (  # one patch each, on top of clean
     "bad-immediate-exit",
     "bad-memory-retry",
     "bad-nested-gpa",
-    "bad-pc-advanced",
     "bad-poison-as-fault",
     "bad-prepare-forgotten",
     "bad-raw-errno",

@@ -34,7 +34,7 @@ class Ask(IntEnum):
 
     FAIL = 0x47464601  # a record's a, b and c: code of the site, code of the errno, nth - 1
     FORGET = 0x47464602
-    FIRED = 0x47464603  # how many errors were injected since
+    FIRED = 0x47464603  # how many errors were injected since; at site N where the argument is N + 1
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Injector:
         self._stub = Stub(connection)
         self._functions = functions
         self._waiting: list[_Waiting] = []
-        self._fired = 0
+        self._fired: list[int] = []  # the addresses of the functions that failed
         self._stub.attach()
         self._stub.insert(functions[HOOK])
         self._stub.go_on()
@@ -81,7 +81,7 @@ class Injector:
         due = self._counted(registers.pc)
         if due is not None:
             self._waiting.remove(due)
-            self._fired += 1
+            self._fired.append(due.address)
             self._clear(due.address)
             self._leave(registers, due.result)
         elif any(each.address == registers.pc for each in self._waiting):
@@ -104,14 +104,19 @@ class Injector:
                 return self._fail(argument)
             case Ask.FORGET:
                 addresses = {each.address for each in self._waiting}
-                self._waiting, self._fired = [], 0
+                self._waiting, self._fired = [], []
                 for address in addresses:
                     self._stub.remove(address)
                 return 0
             case Ask.FIRED:
-                return self._fired
+                return self._count(argument)
             case _:
                 return -Errno.EINVAL  # as the kernel's own function
+
+    def _count(self, argument: int) -> int:
+        if not argument:
+            return len(self._fired)
+        return self._fired.count(self._functions.get(_SITES[argument - 1].value, 0))
 
     def _fail(self, argument: int) -> int:
         site, errno = _SITES[argument & 0xFF], _ERRNOS[argument >> 8 & 0xFF]

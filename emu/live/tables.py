@@ -99,6 +99,7 @@ def _numbers() -> Iterator[tuple[str, int]]:
     yield from ((f"RUN_{flag.name}", flag) for flag in RunFlag)
     yield from ((f"INJECT_{ask.name}", ask) for ask in Ask)
     yield from _places("ACCESS", [access.name for access in Access])
+    yield from _places("SITE", [site.name for site in Site])
     yield from _places("MEM", [kind.name for kind in MemKind])
     yield from _places("PROTECTION", [protection.name for protection in Protection])
     yield from _places("USERFAULT", [mode.name for mode in UserfaultMode])

@@ -50,8 +50,11 @@ def written(directory: str, out: str | None) -> tuple[Path, int]:
     """Writes the page: where it is, and how many findings it has."""
     made = report(overview(directory))
     path = made.overview.directory / REPORT if out is None else Path(out)
+    if path.is_dir():
+        raise UserError(f"{path}: a directory, where a file was expected")
     try:
-        durable.write(path, page(made).encode())
+        # The name of a directory may be no UTF-8.
+        durable.write(path, page(made).encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     return path, len(made.entries)

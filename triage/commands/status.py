@@ -42,30 +42,31 @@ def show_status(
     with serving(metrics, directory):
         if metrics is not None or (watch and now.condition is Condition.RUNNING):
             now = _watch(directory, for_ever=metrics is not None, drawn=watch, json=json)
-    if not (json and watch):
-        _print(now, json=json)
+    _print(now, json=json)
     return Status.FINDINGS if now.snapshot.findings else Status.CLEAN
 
 
 def _watch(directory: str, *, for_ever: bool, drawn: bool, json: bool) -> Overview:
-    """Until the campaign ends or one is told to stop; the last that was seen of it."""
+    """Until the campaign ends or one is told to stop; how it stands then, not shown yet."""
     shown = Screen(directory) if drawn and not json and draws(sys.stderr) else None
     reader = Reader(directory)
-    due, now = 0.0, reader.overview()
+    due = 0.0
     with told_to_stop() as stop:
         try:
-            while not stop.raised and (for_ever or now.condition is Condition.RUNNING):
+            while not stop.raised:
                 if shown is not None:
                     shown.update()
                 if time.monotonic() >= due:
                     due, now = time.monotonic() + EVERY, reader.overview()
+                    if not for_ever and now.condition is not Condition.RUNNING:
+                        return now
                     if drawn and shown is None:
                         _print(now, json=json)
                 time.sleep(POLL)
         finally:
             if shown is not None:
                 shown.close()
-    return now
+    return reader.overview()
 
 
 def _print(now: Overview, *, json: bool) -> None:

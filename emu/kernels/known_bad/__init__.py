@@ -29,9 +29,15 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-gpa-as-gfn": bad(
         report.BadGpaAsGfn(), "C4-gmem_abort", "C4-gmem_abort_l2", "C4-kvm_translate_vncr"
     ),
-    "bad-gpa-slot-base": bad(report.BadGpaSlotBase(), "C4-gmem_abort", "C4-gmem_abort_l2"),
+    "bad-gpa-slot-base": bad(
+        report.BadGpaSlotBase(), "C3-earlier-fault", "C4-gmem_abort", "C4-gmem_abort_l2"
+    ),
     "bad-gpa-next-page": bad(
-        report.BadGpaNextPage(), "C4-gmem_abort", "C4-gmem_abort_l2", "C4-kvm_translate_vncr"
+        report.BadGpaNextPage(),
+        "C3-earlier-fault",
+        "C4-gmem_abort",
+        "C4-gmem_abort_l2",
+        "C4-kvm_translate_vncr",
     ),
     "bad-size-zero": bad(
         report.BadSizeZero(), "C4-gmem_abort", "C4-gmem_abort_l2", "C4-kvm_translate_vncr"
@@ -48,9 +54,16 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-prepare-forgotten": bad(
         report.BadPrepareForgotten(), "C5-gmem_abort", "C5-kvm_translate_vncr"
     ),
-    "bad-prepared-early": bad(report.BadPreparedEarly(), "C2-gmem_abort", "C3-earlier-fault"),
+    "bad-prepared-early": bad(
+        report.BadPreparedEarly(),
+        "C2-earlier-fault",
+        "C2-gmem_abort",
+        "C3-earlier-fault",
+        "C7-earlier-fault",
+        "C7-gmem_abort",
+    ),
     "bad-address-left": bad(report.BadAddressLeft(), "C7-gmem_abort"),
-    "bad-user-memory-fault": bad(report.BadUserMemoryFault(), "C3-earlier-fault"),
+    "bad-user-memory-fault": bad(report.BadUserMemoryFault(), "C3-earlier-fault", "C4-gmem_abort"),
     "bad-host-page": bad(report.BadHostPage(), "C4-gmem_abort"),
     "bad-other-vcpu": bad(report.BadOtherVcpu(), "C17-other-vcpu"),
     "bad-protected-report": bad(report.BadProtectedReport(), "C3-earlier-fault"),
@@ -60,7 +73,9 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-lookup-without-create": bad(
         errnos.BadLookupWithoutCreate(), "C9-gmem_abort-natural", "C9-io_mem_abort-natural"
     ),
-    "bad-map-exists": bad(errnos.BadMapExists(), "C9-user_mem_abort-natural"),
+    "bad-map-exists": bad(
+        errnos.BadMapExists(), "C9-gmem_abort-natural", "C9-user_mem_abort-natural"
+    ),
     "bad-access-flag-again": bad(
         errnos.BadAccessFlagAgain(), "C9-gmem_abort-natural", "C9-user_mem_abort-natural"
     ),
@@ -72,15 +87,19 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-reason-kept": bad(run_loop.BadReasonKept(), "C3-earlier-run"),
     "bad-scribble-any": bad(run_loop.BadScribbleAny(), "C6-kvm_translate_vncr", "C6-run-loop"),
     "bad-immediate-exit": bad(run_loop.BadImmediateExit(), "C8-before-loop"),
-    "bad-immediate-record": bad(run_loop.BadImmediateRecord(), "C2-gmem_abort", "C8-before-loop"),
+    "bad-immediate-record": bad(run_loop.BadImmediateRecord(), "C2-before-loop", "C8-before-loop"),
     "bad-argument-reason": bad(run_loop.BadArgumentReason(), "C8-before-loop"),
     "bad-signal-lost": bad(
-        run_loop.BadSignalLost(), "C11-pkvm_mem_abort-natural", "C11-user_mem_abort-natural"
+        run_loop.BadSignalLost(),
+        "C11-gmem_abort-natural",
+        "C11-pkvm_mem_abort-natural",
+        "C11-user_mem_abort-natural",
     ),
     "bad-dead-vm-runs": bad(run_loop.BadDeadVmRuns(), "C18-before-loop"),
     "bad-pc-advanced": bad(
         run_loop.BadPcAdvanced(),
         "C12-gmem_abort",
+        "C12-io_mem_abort-injected",
         "C12-kvm_walk_nested_s2",
         "C12-pkvm_mem_abort",
         "C12-user_mem_abort",
@@ -107,7 +126,7 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-nisv-refused": bad(emulation.BadNisvRefused(), "C13-io_mem_abort"),
     "bad-nisv-offset": bad(emulation.BadNisvOffset(), "C13-io_mem_abort"),
     "bad-nisv-advanced": bad(emulation.BadNisvAdvanced(), "C12-io_mem_abort"),
-    "bad-enosys-mmio": bad(emulation.BadEnosysMmio(), "C13-io_mem_abort-natural"),
+    "bad-enosys-mmio": bad(emulation.BadEnosysMmio(), "C13-io_mem_abort"),
     # faults
     "bad-permission-map": bad(faults.BadPermissionMap(), "C11-gmem_abort-natural"),
     "bad-execute-forgotten": bad(faults.BadExecuteForgotten(), "C11-user_mem_abort-natural"),
@@ -116,19 +135,28 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     ),
     "bad-memory-retry": bad(faults.BadMemoryRetry(), "C11-gmem_abort-natural"),
     "bad-cache-retry": bad(
-        faults.BadCacheRetry(), "C11-gmem_abort-natural", "C11-user_mem_abort-natural"
+        faults.BadCacheRetry(),
+        "C11-gmem_abort-natural",
+        "C11-io_mem_abort-natural",
+        "C11-no-access-natural",
+        "C11-user_mem_abort-natural",
     ),
     "bad-report-and-abort": bad(
         faults.BadReportAndAbort(), "C10-gmem_abort", "C10-kvm_walk_nested_s2"
     ),
-    "bad-user-fault-and-abort": bad(faults.BadUserFaultAndAbort(), "C10-user_mem_abort"),
+    "bad-user-fault-and-abort": bad(
+        faults.BadUserFaultAndAbort(), "C10-gmem_abort", "C10-user_mem_abort"
+    ),
     "bad-every-error-aborts": bad(
-        faults.BadEveryErrorAborts(), "C3-earlier-fault", "C5-gmem_abort-natural"
+        faults.BadEveryErrorAborts(),
+        "C2-earlier-fault",
+        "C3-earlier-fault",
+        "C5-gmem_abort-natural",
     ),
     "bad-enoexec-record": bad(faults.BadNotExecutableRecord(), "C3-earlier-fault-injected"),
     "bad-walk-never-writes": bad(faults.BadWalkNeverWrites(), "C11-user_mem_abort-natural"),
     "bad-walk-always-writes": bad(faults.BadWalkAlwaysWrites(), "C12-user_mem_abort-natural"),
-    "bad-walk-beyond": bad(faults.BadWalkBeyond(), "C11-io_mem_abort-natural"),
+    "bad-walk-beyond": bad(faults.BadWalkBeyond(), "C11-kvm_inject_sea-natural"),
     "bad-hpfar-ignored": bad(faults.BadHpfarIgnored(), "C4-gmem_abort"),
     # guest_memfd
     "bad-bind-partial": bad(
@@ -140,7 +168,7 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-poison-neighbour": bad(guest_memfd.BadPoisonNeighbour(), "C15-gmem_abort"),
     # memory slots
     "bad-slot-end": bad(memslots.BadSlotEnd(), "C13-io_mem_abort"),
-    "bad-slot-past-end": bad(memslots.BadSlotPastEnd(), "C3-earlier-fault"),
+    "bad-slot-past-end": bad(memslots.BadSlotPastEnd(), "C3-earlier-fault", "C4-gmem_abort"),
     "bad-flag-toggled": bad(memslots.BadFlagToggled(), "C3-earlier-fault"),
     # dirty logging
     "bad-dirty-first-write": bad(dirty_log.BadDirtyFirstWrite(), "C14-mark_page_dirty"),

@@ -160,20 +160,28 @@ static void start_access(const struct vm *vm, const struct entry *entry)
 	set_pc(vm, entry->pc);
 }
 
-void guest_leave_bell(const struct vm *vm)
+bool guest_leave_bell(const struct vm *vm)
 {
 	const uint64_t next = data(vm)->taken, at = pc(vm);
 	const struct entry *entry = &entries(vm)[next];
 
 	if (next == vm->now->queued || (at != image_bell() && at != image_next()))
-		return;
+		return false;
 	if (entry->hcr)
-		return; /* only L1 can enter L2 */
+		return false; /* only L1 can enter L2 */
 	if (at == image_next() && get_register(vm, ttbr1_id(vm)) != entry->ttbr1)
-		return; /* the TLB is the guest's to invalidate */
+		return false; /* the TLB is the guest's to invalidate */
 	data(vm)->at = next;
 	data(vm)->taken = next + 1;
 	start_access(vm, entry);
+	return true;
+}
+
+void guest_return_to_bell(const struct vm *vm)
+{
+	data(vm)->at = NO_ENTRY;
+	data(vm)->taken = data(vm)->taken - 1;
+	set_pc(vm, image_bell());
 }
 
 /* WHERE THE GUEST STANDS */

@@ -24,7 +24,8 @@ void guest_forget(struct vm *vm);                  /* the harness's own accesses
 
 void guest_add(struct vm *vm, const struct pending *pending);
 /* For the next access, if the bell is not rung yet; a cold guest's first code may not be there. */
-void guest_leave_bell(const struct vm *vm);
+bool guest_leave_bell(const struct vm *vm); /* whether it did */
+void guest_return_to_bell(const struct vm *vm); /* it was not entered after all */
 void guest_skip(struct vm *vm);
 struct standing guest_standing(const struct vm *vm);
 

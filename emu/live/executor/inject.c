@@ -25,6 +25,11 @@ uint32_t inject_fired(const struct vm *vm)
 	return begun ? (uint32_t)ask(vm->kvm, INJECT_FIRED, 0) : 0;
 }
 
+uint32_t inject_fired_at(const struct vm *vm, uint32_t site)
+{
+	return begun ? (uint32_t)ask(vm->kvm, INJECT_FIRED, site + 1) : 0;
+}
+
 void inject_forget(void)
 {
 	const int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);

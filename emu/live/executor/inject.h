@@ -8,6 +8,7 @@
 void inject_begin(const struct vm *vm); /* once in a case that injects */
 int inject_fail(const struct vm *vm, const struct record *step);
 uint32_t inject_fired(const struct vm *vm); /* so far */
+uint32_t inject_fired_at(const struct vm *vm, uint32_t site);
 void inject_forget(void); /* by the supervisor, once the worker is gone */
 
 #endif

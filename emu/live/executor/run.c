@@ -147,10 +147,16 @@ void run_warm_up(struct vm *vm)
 }
 
 /* A guest that was never entered, or got no further than its doorbell, is still before that. */
-static void load(const struct vm *vm, uint32_t flags)
+static bool load(const struct vm *vm, uint32_t flags)
 {
-	if (vm->now->ready && !vm->now->completing && !(flags & NEVER_ENTERS))
-		guest_leave_bell(vm);
+	return vm->now->ready && !vm->now->completing && !(flags & NEVER_ENTERS) &&
+	       guest_leave_bell(vm);
+}
+
+/* What a vCPU's first KVM_RUN needs, before the guest is entered, was refused so often. */
+static uint32_t never_entered(const struct vm *vm)
+{
+	return inject_fired_at(vm, SITE_KVM_ARCH_VCPU_RUN_PID_CHANGE);
 }
 
 static void note_result(struct vm *vm, struct outcome *outcome, int error)
@@ -202,6 +208,8 @@ void run_once(struct vm *vm, uint32_t index)
 	struct seen before[VCPUS], after[VCPUS];
 	const uint32_t userfaults = userfaults_resolved();
 	uint64_t gpa, size;
+	uint32_t refused;
+	bool loaded;
 
 	if (stamped) {
 		vm->now->exits[1] = STAMP_GPA;
@@ -209,7 +217,8 @@ void run_once(struct vm *vm, uint32_t index)
 	}
 	gpa = vm->now->exits[1];
 	size = vm->now->exits[2];
-	load(vm, flags);
+	refused = never_entered(vm);
+	loaded = load(vm, flags);
 	see_others(vm, before);
 	note_result(vm, &outcome, kvm_run(vm, flags, &seen));
 	see_others(vm, after);
@@ -220,6 +229,8 @@ void run_once(struct vm *vm, uint32_t index)
 	outcome.stuck = seen.alarm && outcome.error == EINTR && !seen.sigbus;
 	outcome.sigbus = seen.sigbus;
 	outcome.userfaults = userfaults_resolved() - userfaults;
+	if (loaded && never_entered(vm) != refused)
+		guest_return_to_bell(vm);
 	outcome.injected = inject_fired(vm) > 0;
 	note_guest(vm, &outcome, exceptions);
 	report_outcome(vm->report, &outcome, exceptions);

@@ -1,0 +1,1 @@
+"""Mutation testing of what judges: ``python -m tests.mutants``, for people ``make mutants``."""

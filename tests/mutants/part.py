@@ -1,0 +1,39 @@
+"""The two parts of what judges, which share nothing, and the tests of each."""
+
+from enum import Enum
+
+_CONTRACT_TESTS = (
+    "tests.test_contract",
+    "tests.test_contract_emulation",
+    "tests.test_contract_recovery",
+    "tests.test_contract_endings",
+    "tests.test_contract_machines",
+    "tests.test_contract_page",
+    "tests.test_contract_reasons",
+    "tests.test_pins",
+    "tests.test_signature",
+)
+
+
+class Part(Enum):
+    """Its modules in ``fuzz``, and its tests."""
+
+    CONTRACT = (
+        *("contract", "clauses", "consequences", "recovery", "emulation", "logged", "pins"),
+        *("judge", "signature", "scene", "files", "backing", "reach", "race", "course", "view"),
+        "syndrome",
+    )
+    EXPECTATION = (
+        *("expect", "effects", "effects_nested", "endings", "answers", "possible", "premises"),
+    )
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The modules with its tables."""
+        return _CONTRACT_TESTS if self is Part.CONTRACT else ("tests.test_expect",)
+
+
+def part_of(file: str) -> Part:
+    """The part that a file belongs to."""
+    stem = file.removesuffix(".py")
+    return next(part for part in Part if stem in part.value)
