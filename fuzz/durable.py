@@ -29,12 +29,12 @@ def replace(path: Path, content: bytes, *, durable: bool = False) -> None:
             file.write(content)
         if durable:
             os.fsync(descriptor)
+        temporary.replace(path)
     except OSError:  # a full disk: half a file would only fill it more
         temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
-    temporary.replace(path)
     if durable:
         _flush_directory(path.parent)
 

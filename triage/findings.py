@@ -25,7 +25,7 @@ _SPARE: Final = ("state", "after", "count", "exit_reason", "errno", "kernel")
 def one_line(finding: Finding) -> str:
     """A finding as it is announced."""
     name = f"{finding.signature} on {finding.kernel}"
-    return f"{span(finding.found_after_s):>8}  {name}: {finding.outcome}"
+    return printable(f"{span(finding.found_after_s):>8}  {name}: {finding.outcome}")
 
 
 def listing(findings: Sequence[Finding]) -> Table:
@@ -33,10 +33,10 @@ def listing(findings: Sequence[Finding]) -> Table:
     table = columns(*_COLUMNS, right=("count", "after"), spare=_SPARE)
     for name, each in ids(findings).items():
         table.add_row(
-            name,
-            each.kernel,
-            each.errno or "-",
-            each.exit_reason,
+            printable(name),
+            printable(each.kernel),
+            printable(each.errno or "-"),
+            printable(each.exit_reason),
             f"{each.count:,}",
             span(each.found_after_s),
             Text(each.state.value, style=_state_style(each.state)),
@@ -50,8 +50,8 @@ def summaries(findings: Sequence[Finding]) -> RenderableType:
 
 
 def _summary(finding: Finding) -> RenderableType:
-    outcome = Padding(Text(finding.outcome), (0, 0, 0, 2))
-    case = Padding(Text(finding.smallest.rstrip()), (0, 0, 0, 4))
+    outcome = Padding(Text(printable(finding.outcome)), (0, 0, 0, 2))
+    case = Padding(_case(finding), (0, 0, 0, 4))
     return Group(_title(finding), outcome, case)
 
 
@@ -63,14 +63,14 @@ def whole(finding: Finding, case: Path) -> RenderableType:
     at = finding.access.value if finding.access else "no access"
     behind = finding.backing.value if finding.backing else "nothing known"
     facts: list[tuple[str | Text, RenderableType]] = [
-        ("outcome", Text(finding.outcome, style="bold")),
-        ("broken", Text(finding.reason, style="red")),
+        ("outcome", Text(printable(finding.outcome), style="bold")),
+        ("broken", Text(printable(finding.reason), style="red")),
         ("cause", "natural" if finding.natural else "shown only with an injected error"),
         ("guest", f"{at}, backed by {behind}"),
         ("seen", f"{seen}, on {finding.found_at:%Y-%m-%d %H:%M} UTC"),
         *(("live", _confirmation(each)) for each in finding.confirmations),
         *([("clause", _clause(clause))] if clause else []),
-        ("case", Text(finding.smallest.rstrip())),
+        ("case", _case(finding)),
         ("replay", command),
     ]
     return Group(_title(finding), rows(facts))
@@ -83,7 +83,11 @@ def _confirmation(told: Confirmation) -> str:
 def _title(finding: Finding) -> Text:
     text = Text(f"{finding.signature}", style="bold").append(f" on {finding.kernel}", "not bold")
     text.append(f"  {_known(finding.state)}", f"not bold {_state_style(finding.state)}")
-    return text.append(f"\n  {finding.title}", "not bold")
+    return text.append(f"\n  {printable(finding.title)}", "not bold")
+
+
+def _case(finding: Finding) -> Text:
+    return Text("\n".join(map(printable, finding.smallest.rstrip().split("\n"))))
 
 
 def _known(state: State) -> str:
