@@ -9,11 +9,11 @@ from typing import Final
 
 import msgspec
 
-from fuzz import durable
-from fuzz.contract_coverage import Combination, Coverage
-from fuzz.finding import Finding
-from fuzz.series import STATISTICS, Sample, WorkerSample
-from fuzz.store import WORKERS, Store, WorkerStatus
+from fuzz.directory import durable
+from fuzz.directory.finding import Finding
+from fuzz.directory.series import STATISTICS, Sample, WorkerSample
+from fuzz.directory.store import WORKERS, Store, WorkerStatus
+from fuzz.oracle.contract_coverage import Combination, Coverage
 from tests.command import campaign
 
 BEGIN: Final = datetime(2026, 1, 2, tzinfo=UTC)

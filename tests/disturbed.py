@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from fuzz.series import Sample, samples
-from fuzz.store import Store
+from fuzz.directory.series import Sample, samples
+from fuzz.directory.store import Store
 
 CHECKOUT: Final = Path(__file__).parent.parent
 GFF: Final = "from triage.cli import main; main()"

@@ -8,8 +8,8 @@ from emu import text
 from emu.abi import DOORBELL, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
 from emu.case import Case, GetDirtyLog, Guest, GuestL2, Run, SelectVcpu
 from emu.outcome import IDLE, DirtyLog, Outcomes, Refusal, RunOutcome
-from fuzz.contract import Reading
-from fuzz.judge import judge
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
 
 MF, UNKNOWN, MMIO = ExitReason.MEMORY_FAULT, ExitReason.UNKNOWN, ExitReason.MMIO
 INTR, NISV = ExitReason.INTR, ExitReason.ARM_NISV

@@ -18,10 +18,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from fuzz.finding import Finding
-from fuzz.series import samples
-from fuzz.shards import survey
-from fuzz.store import Store
+from fuzz.directory.finding import Finding
+from fuzz.directory.series import samples
+from fuzz.directory.shards import survey
+from fuzz.directory.store import Store
 
 CHECKOUT: Final = Path(__file__).parent.parent
 PATIENCE: Final = 60.0  # seconds for what takes one or two
@@ -29,9 +29,9 @@ BACK: Final = 10.0  # seconds after a resume in which the throughput has to be b
 SUPERVISOR: Final = """
 import sys
 from pathlib import Path
-from fuzz.campaign import Settings, run_campaign
-from fuzz.contract import Reading
-from fuzz.coverage import Mode
+from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.oracle.contract import Reading
+from fuzz.guidance.coverage import Mode
 run_campaign(
     Settings(
         Path(sys.argv[1]), ("v7.3",), Reading.STRICT, int(sys.argv[2]), None, None, Mode.COUNTERS, 1

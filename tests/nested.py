@@ -22,6 +22,8 @@ LEFT: Final = "left-gpa=0x40000000 left-size=0x1000"
 L2_FAULT: Final = "MEMORY_FAULT gpa=0x10000 size=0x1000 flags=0x0"
 L1_FAULT: Final = "MEMORY_FAULT gpa=0x40001000 size=0x1000 flags=0x0"
 TOLD: Final = f"{DONE} exception=0x96002050"  # L1, by an external abort at its VNCR page
+# Observed: the walk succeeded and left no status, so that bits of its descriptor stand there.
+NO_STATUS: Final = f"{DONE} exception=0x96002041"
 
 
 def run(model: Model, body: str, kernel: str = "v7.3") -> list[str]:

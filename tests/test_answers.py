@@ -9,9 +9,9 @@ from emu import text
 from emu.abi import Errno
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz.answers import answers
-from fuzz.expect import Question, questions
-from fuzz.premises import Premises
+from fuzz.expectation.answers import answers
+from fuzz.expectation.expect import Question, questions
+from fuzz.expectation.premises import Premises
 
 GMEM: Final = """\
 create gmem0 size=0x2000 flags=mmap,init-shared

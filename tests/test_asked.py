@@ -8,12 +8,12 @@ import pytest
 
 from emu import text, wire
 from emu.kernels import KERNELS
-from fuzz.asked import Asked
-from fuzz.contract import CLAUSES, Reading
-from fuzz.contract_coverage import Combination
-from fuzz.coverage import Arms
-from fuzz.feedback import Feedback
-from fuzz.target import Target
+from fuzz.guidance.coverage import Arms
+from fuzz.guidance.feedback import Feedback
+from fuzz.oracle.asked import Asked
+from fuzz.oracle.contract import CLAUSES, Reading
+from fuzz.oracle.contract_coverage import Combination
+from fuzz.search.target import Target
 from tests.command import LEAK, campaign
 
 ONE: Final = Combination("C2", "gmem_abort", "ENOMEM", "guest_memfd", 3, "a.case")
@@ -32,11 +32,11 @@ def test_a_sampled_case_counts_on_every_kernel_and_leaves_no_mark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled, other = Feedback(Arms()), Feedback(Arms())
-    monkeypatch.setattr("fuzz.target.NOTE_EVERY", 1)
+    monkeypatch.setattr("fuzz.search.target.NOTE_EVERY", 1)
     found = noted(tmp_path / "sampled", sampled)
     assert ("C2", "gmem_abort", "ENOMEM", "guest_memfd", 1) in found
     assert all(runs <= 2 for *_, runs in found)
-    monkeypatch.setattr("fuzz.target.NOTE_EVERY", 1000)
+    monkeypatch.setattr("fuzz.search.target.NOTE_EVERY", 1000)
     assert noted(tmp_path / "other", other) == []
     assert sampled.outcomes == other.outcomes
 

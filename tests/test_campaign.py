@@ -19,15 +19,15 @@ from emu import text, wire
 from emu.kernels import KERNELS
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
-from fuzz.campaign import Settings, run_campaign
-from fuzz.contract import Reading
-from fuzz.coverage import Arms, Mode
-from fuzz.feedback import Feedback
-from fuzz.finding import Finding
-from fuzz.member import CrewError
-from fuzz.status import Snapshot, SummaryLine, as_json, line
-from fuzz.store import Store, StoreError, create_store, open_store
-from fuzz.target import Target
+from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.campaign.member import CrewError
+from fuzz.campaign.status import Snapshot, SummaryLine, as_json, line
+from fuzz.directory.finding import Finding
+from fuzz.directory.store import Store, StoreError, create_store, open_store
+from fuzz.guidance.coverage import Arms, Mode
+from fuzz.guidance.feedback import Feedback
+from fuzz.oracle.contract import Reading
+from fuzz.search.target import Target
 from tests.test_store import configuration
 
 CHECKOUT: Final = Path(__file__).parent.parent
@@ -330,10 +330,10 @@ def test_a_directory_that_is_no_campaign_is_refused(tmp_path: Path) -> None:
 CAMPAIGN: Final = """
 import sys
 from pathlib import Path
-from fuzz.campaign import Settings, run_campaign
-from fuzz.contract import Reading
-from fuzz.coverage import Mode
-from fuzz.status import as_json
+from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.oracle.contract import Reading
+from fuzz.guidance.coverage import Mode
+from fuzz.campaign.status import as_json
 settings = Settings(
     Path(sys.argv[1]), ("v7.3",), Reading.STRICT, 2, None, None, Mode.COUNTERS, 1
 )

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fuzz import durable
-from fuzz.follower import Follower
-from fuzz.series import STATISTICS
+from fuzz.directory import durable
+from fuzz.directory.follower import Follower
+from fuzz.directory.series import STATISTICS
 from tests.campaigns import TESTED, Past, lived, sample
 from tests.command import Gff, finding
 from triage.advice import advice, usual_gap

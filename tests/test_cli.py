@@ -13,8 +13,8 @@ import pytest
 
 from emu import text, wire
 from emu.kernels import CATALOGUE, KERNELS
-from fuzz.contract import CLAUSES, Reading
-from fuzz.status import Summary, snapshot
+from fuzz.campaign.status import Summary, snapshot
+from fuzz.oracle.contract import CLAUSES, Reading
 from tests.command import LEAK, Ended, Gff, campaign, finding, started
 from triage.durations import seconds, span
 from triage.ending import UserError

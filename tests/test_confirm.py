@@ -9,7 +9,7 @@ from emu.kernels import KERNELS
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported
 from emu.model import Model
-from fuzz.finding import Confirmation, State, confirmed, merged
+from fuzz.directory.finding import Confirmation, State, confirmed, merged
 from tests.command import Gff, campaign, finding
 from triage import confirmed as page
 from triage.confirm import Answer, Seen, Subject

@@ -14,7 +14,7 @@ from emu.live.fleet import Fleet
 from emu.live.pool import Pool
 from emu.live.unsupported import Unsupported
 from emu.outcome import Outcomes
-from fuzz.finding import Confirmation, Finding, State
+from fuzz.directory.finding import Confirmation, Finding, State
 from tests.command import LEAK, Gff, campaign, finding
 from tests.live_boxes import cached_image, executor
 from triage.conform_cases import RandomCases

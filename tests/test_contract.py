@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from emu import text
 from emu.abi import Errno, ExitReason
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
-from fuzz.contract import Reading
-from fuzz.judge import judge
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
 from tests.handmade import (
     ABORT,
     ANON,

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from emu.abi import DOORBELL, Errno, ExitReason
 from emu.outcome import IDLE, RunOutcome
-from fuzz.judge import judge
-from fuzz.view import Timeline
+from fuzz.oracle.judge import judge
+from fuzz.oracle.view import Timeline
 from tests.handmade import (
     ANON,
     DONE,

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from fuzz.contract import CLAUSES, Basis, Clause, Reading
-from fuzz.pins import PINS
+from fuzz.oracle.contract import CLAUSES, Basis, Clause, Reading
+from fuzz.oracle.pins import PINS
 
 PAGE: Final = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 _ROW: Final = re.compile(r"^\| (C\d+) \|[^|]*\| ([^|]*) \| ([^|]*) \|", re.MULTILINE)

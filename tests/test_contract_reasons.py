@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from emu.abi import Errno, ExitReason
 from emu.outcome import RunOutcome
-from fuzz.contract import Reading
-from fuzz.judge import judge
-from fuzz.pins import notes
-from fuzz.view import views
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.pins import notes
+from fuzz.oracle.view import views
 from tests.handmade import (
     ABORT,
     ANON,

@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from emu import text, wire
-from fuzz.mutate import Mutator
-from fuzz.reduction import Limit, most, reduced
-from fuzz.shards import sha1
+from fuzz.directory.shards import sha1
+from fuzz.mutation.mutate import Mutator
+from fuzz.search.reduction import Limit, most, reduced
 from tests.command import LEAK, Gff, campaign, finding
 from triage.corpora import Kind, kind_of, read
 from triage.ending import Status

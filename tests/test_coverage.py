@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from emu.outcome import RunOutcome
-from fuzz import coverage
-from fuzz.feedback import Feedback, Region
+from fuzz.guidance import coverage
+from fuzz.guidance.feedback import Feedback, Region
 
 SOURCE: Final = '''"""A module with every kind of branch."""
 

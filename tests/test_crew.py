@@ -10,17 +10,17 @@ from typing import Final
 import pytest
 
 from emu import text, wire
-from fuzz.campaign import Settings, run_campaign
-from fuzz.coverage import Arms, Mode
-from fuzz.hand import Hand, held
-from fuzz.member import Limits, cause, delay
-from fuzz.mutate import MAX_SIZE
-from fuzz.orders import Engine, Orders, parsed
-from fuzz.search import Search
-from fuzz.series import samples
-from fuzz.shards import sha1
-from fuzz.status import Snapshot, line
-from fuzz.store import Store, create_store
+from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.campaign.member import Limits, cause, delay
+from fuzz.campaign.status import Snapshot, line
+from fuzz.directory.series import samples
+from fuzz.directory.shards import sha1
+from fuzz.directory.store import Store, create_store
+from fuzz.guidance.coverage import Arms, Mode
+from fuzz.mutation.mutate import MAX_SIZE
+from fuzz.search.hand import Hand, held
+from fuzz.search.orders import Engine, Orders, parsed
+from fuzz.search.search import Search
 from tests.test_campaign import LEAK, LEAKING, is_running, needs_atheris, settings, started
 from tests.test_store import configuration
 

@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 import pytest
 
-from fuzz import durable, recorder
-from fuzz.campaign import run_campaign
-from fuzz.series import samples
-from fuzz.status import Snapshot, SummaryLine
-from fuzz.store import Store, StoreError, create_store
+from fuzz.campaign import recorder
+from fuzz.campaign.supervisor import run_campaign
+from fuzz.campaign.status import Snapshot, SummaryLine
+from fuzz.directory import durable
+from fuzz.directory.series import samples
+from fuzz.directory.store import Store, StoreError, create_store
 from tests.test_campaign import needs_atheris, settings
 from tests.test_crew import MISBEHAVIOUR
 from tests.test_store import configuration, finding
@@ -94,7 +95,7 @@ def test_half_a_file_does_not_stay_on_a_full_disk(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 from pathlib import Path
-from fuzz import durable
+from fuzz.directory import durable
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     durable.write(Path(sys.argv[1]) / "finding.json", bytes(5000))

@@ -15,7 +15,7 @@ from emu.injection import Site
 from emu.live.protocol import Kind, Why, frame
 from emu.live.unsupported import PLAYED
 from emu.record import OPERATIONS, Op
-from fuzz.mutate import Mutator
+from fuzz.mutation.mutate import Mutator
 from tests.executor import answers, decoder, needs_compiler
 
 pytestmark = needs_compiler

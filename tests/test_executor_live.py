@@ -15,7 +15,7 @@ from emu.live import box
 from emu.live.machine import LiveMachine
 from emu.live.unsupported import Unsupported, objection
 from emu.outcome import DirtyLog, Outcomes, Refusal, describe
-from fuzz.mutate import Mutator
+from fuzz.mutation.mutate import Mutator
 from tests.live_boxes import cached_image, executor
 
 pytestmark = pytest.mark.live

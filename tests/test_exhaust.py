@@ -16,15 +16,15 @@ import pytest
 from emu.kernels import KERNELS
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
-from fuzz import exhaust
-from fuzz.contract import Reading
-from fuzz.examiner import Examiner, Orders
-from fuzz.examiners import ExaminerError, Examiners
-from fuzz.exhaust import Settings, Tally, extents, run_exhaust
-from fuzz.fingerprint import Fingerprints, fingerprints, judging
-from fuzz.ledger import CHUNK, COVERAGE, Chunk, Extent, Ledger, Plan, chunks
-from fuzz.scope import DEFAULT_STEPS
-from fuzz.store import Store, StoreError, create_store
+from fuzz.directory.fingerprint import Fingerprints, fingerprints, judging
+from fuzz.directory.store import Store, StoreError, create_store
+from fuzz.exhaustive import exhaust
+from fuzz.exhaustive.examiner import Examiner, Orders
+from fuzz.exhaustive.examiners import ExaminerError, Examiners
+from fuzz.exhaustive.exhaust import Settings, Tally, extents, run_exhaust
+from fuzz.exhaustive.ledger import CHUNK, COVERAGE, Chunk, Extent, Ledger, Plan, chunks
+from fuzz.exhaustive.scope import DEFAULT_STEPS
+from fuzz.oracle.contract import Reading
 from tests.command import Gff
 from tests.test_store import configuration
 from triage.exhaustion import ExhaustLine, SizeLine, status_line, verdict
@@ -264,9 +264,16 @@ def test_fingerprints_name_the_parts_that_changed() -> None:
 
 def test_the_judge_is_all_that_it_imports_and_nothing_else() -> None:
     modules = judging()
-    assert {"fuzz.judge", "fuzz.clauses", "fuzz.scene", "fuzz.signature"} < modules
-    assert {"fuzz.together", "fuzz.hunk"} < modules
-    assert modules.isdisjoint({"fuzz.status", "fuzz.store", "fuzz.enumeration"})
+    assert {
+        "fuzz.oracle.judge",
+        "fuzz.oracle.clauses",
+        "fuzz.oracle.scene",
+        "fuzz.oracle.signature",
+    } < modules
+    assert {"fuzz.search.together", "fuzz.search.hunk"} < modules
+    assert modules.isdisjoint(
+        {"fuzz.campaign.status", "fuzz.directory.store", "fuzz.exhaustive.enumeration"}
+    )
 
 
 # OUR OWN MISTAKES

@@ -11,13 +11,13 @@ from emu.kernels import KERNELS
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import describe
-from fuzz.contract import Reading
-from fuzz.enumeration import Enumeration, alphabet
-from fuzz.footprint import footprint
-from fuzz.judge import judge
-from fuzz.scope import LAYOUTS, Layout
-from fuzz.signature import signature
-from fuzz.view import Timeline
+from fuzz.exhaustive.enumeration import Enumeration, alphabet
+from fuzz.exhaustive.footprint import footprint
+from fuzz.exhaustive.scope import LAYOUTS, Layout
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.signature import signature
+from fuzz.oracle.view import Timeline
 
 SETUP: Final = """create gmem0 size=0x1000 flags=mmap,init-shared
 memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0 flags=guest-memfd

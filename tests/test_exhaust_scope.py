@@ -10,9 +10,9 @@ from emu.case import Case, CreateGmem, CreateMem, Guest, L1Map, SetMemslot, Step
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
-from fuzz.enumeration import Enumeration, alphabet
-from fuzz.footprint import footprint
-from fuzz.scope import LAYOUTS, Layout
+from fuzz.exhaustive.enumeration import Enumeration, alphabet
+from fuzz.exhaustive.footprint import footprint
+from fuzz.exhaustive.scope import LAYOUTS, Layout
 
 # docs/exhaust.md has the reasons.
 STANDS_FOR: Final = {

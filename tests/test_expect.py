@@ -13,7 +13,7 @@ from emu.case import Case, Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_add
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
-from fuzz.effects import (
+from fuzz.expectation.effects import (
     BAD_ADDRESS,
     FAULT,
     MMIO,
@@ -27,10 +27,10 @@ from fuzz.effects import (
     Exit,
     effects,
 )
-from fuzz.effects_nested import L1Tables, l2_effects, vncr_effects
-from fuzz.expect import questions
-from fuzz.mutate import Mutator
-from fuzz.premises import Premises
+from fuzz.expectation.effects_nested import L1Tables, l2_effects, vncr_effects
+from fuzz.expectation.expect import questions
+from fuzz.expectation.premises import Premises
+from fuzz.mutation.mutate import Mutator
 
 GMEM: Final = """\
 create gmem0 size=0x2000 flags=mmap,init-shared

@@ -11,9 +11,9 @@ from emu import text
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.trace import Call
-from fuzz.contract import Reading
-from fuzz.judge import judge
-from fuzz.view import views
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.view import views
 from tests.command import LEAK, Gff
 from triage.case_input import CaseInput, read_case
 from triage.corpus_files import case_files, corpus_dir

@@ -15,10 +15,10 @@ from emu.kernels import CATALOGUE, KERNELS, Kind
 from emu.model import Model
 from emu.outcome import Outcomes
 from emu.trace import Abort, run_traced
-from fuzz.contract import CLAUSES, Reading
-from fuzz.judge import judge
-from fuzz.signature import signature
-from fuzz.view import Timeline
+from fuzz.oracle.contract import CLAUSES, Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.signature import signature
+from fuzz.oracle.view import Timeline
 from triage.corpus_files import case_files, corpus_dir
 
 _GMEM = """

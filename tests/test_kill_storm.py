@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from random import Random
 
-from fuzz.shards import survey
-from fuzz.store import Store
+from fuzz.directory.shards import survey
+from fuzz.directory.store import Store
 from tests.kill_storm import Storm
 from tests.test_campaign import needs_atheris
 

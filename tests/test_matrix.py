@@ -9,7 +9,7 @@ from emu.case import Case
 from emu.casefile import load
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz.contract import Reading
+from fuzz.oracle.contract import Reading
 from tests.command import Gff
 from triage.ending import Status
 from triage.matrix import Matrix, matrix

@@ -42,15 +42,15 @@ def test_a_source_has_these_mutants(source: str, made: list[str]) -> None:
 
 
 def test_a_mutant_differs_in_one_place_and_can_be_compiled() -> None:
-    source = (ROOT / "fuzz" / "race.py").read_text()
+    source = (ROOT / "fuzz" / "oracle" / "race.py").read_text()
     made = mutants("race.py", source)
     assert len({mutant.place for mutant in made}) == len(made)
     package = Package.read()
     for mutant in made:
         assert mutant.source != source
         changed = package.changed(mutant)
-        assert changed.get_code("fuzz.race") != package.get_code("fuzz.race")
-        assert changed.get_code("fuzz.view") is package.get_code("fuzz.view")
+        assert changed.get_code("fuzz.oracle.race") != package.get_code("fuzz.oracle.race")
+        assert changed.get_code("fuzz.oracle.view") is package.get_code("fuzz.oracle.view")
 
 
 def test_what_is_not_as_listed_is_told() -> None:

@@ -13,9 +13,9 @@ from emu import text, wire
 from emu.case import Case, Guest, Run, SetMemslot, Step, VmConfig
 from emu.injection import Fail, ForceAbort, ForceExit
 from emu.wire import HEADER, RECORD
-from fuzz.alter import altered, altered_vm
-from fuzz.mutate import MAX_SIZE, MAX_STEPS, Mutator, Weights, split
-from fuzz.operators import OPERATORS, Source
+from fuzz.mutation.alter import altered, altered_vm
+from fuzz.mutation.mutate import MAX_SIZE, MAX_STEPS, Mutator, Weights, split
+from fuzz.mutation.operators import OPERATORS, Source
 from tests.strategies import CASES, STEPS, VMS
 
 SEEDS: Final = st.integers(0, 1 << 32)

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from emu.abi import Errno
 from emu.outcome import IDLE, RunOutcome
-from fuzz.pins import notes
-from fuzz.view import views
+from fuzz.oracle.pins import notes
+from fuzz.oracle.view import views
 from tests.handmade import (
     FAULT,
     INTR,

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from fuzz.kept import Kept
-from fuzz.plain import DEPTH, Loop
-from fuzz.shards import content
-from fuzz.store import open_store
+from fuzz.directory.shards import content
+from fuzz.directory.store import open_store
+from fuzz.search.kept import Kept
+from fuzz.search.plain import DEPTH, Loop
 from tests.command import Gff
 from tests.test_cli import without
 from triage.ending import Status

@@ -4,8 +4,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fuzz.quality import WAYS, append, figures, interval, load, planned
-from fuzz.trial import Result, Trial, Way
+from fuzz.measuring.quality import WAYS, append, figures, interval, load, planned
+from fuzz.measuring.trial import Result, Trial, Way
 from tests.command import Gff
 from triage.ending import Status
 from triage.quality_text import quality

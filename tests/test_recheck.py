@@ -11,13 +11,13 @@ from emu.kernels.releases import V73
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import Vcpu
 from emu.model import Model
-from fuzz import recheck
-from fuzz.contract import Reading
-from fuzz.coverage import Arms
-from fuzz.feedback import Feedback
-from fuzz.recheck import FRESH, Recheck
-from fuzz.store import create_store
-from fuzz.target import Target
+from fuzz.directory.store import create_store
+from fuzz.guidance.coverage import Arms
+from fuzz.guidance.feedback import Feedback
+from fuzz.oracle.contract import Reading
+from fuzz.search import recheck
+from fuzz.search.recheck import FRESH, Recheck
+from fuzz.search.target import Target
 from tests.test_campaign import LEAKING
 from tests.test_store import configuration
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from fuzz.finding import Confirmation, Finding, State
+from fuzz.directory.finding import Confirmation, Finding, State
 from tests.campaigns import Past, lived
 from tests.command import Gff, campaign, finding
 from triage.overview import overview

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.series import MOST, SHARP, STATISTICS, Sample, Series, WorkerSample, samples
-from fuzz.store import StoreError
+from fuzz.directory.series import MOST, SHARP, STATISTICS, Sample, Series, WorkerSample, samples
+from fuzz.directory.store import StoreError
 
 
 def sample(seconds: float) -> Sample:

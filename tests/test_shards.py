@@ -7,14 +7,14 @@ from random import Random
 import msgspec
 import pytest
 
-from fuzz import reduction
-from fuzz.finding import Standing
+from fuzz.campaign.resume import FEW, Resume, difference
+from fuzz.directory.finding import Standing
+from fuzz.directory.shards import ASIDE, LARGEST, SKIPPED, content, sha1, survey
+from fuzz.directory.store import Store, create_store
 from fuzz.halting import Flag
-from fuzz.mutate import Mutator
-from fuzz.neighbours import AT_ONCE, Neighbours
-from fuzz.resume import FEW, Resume, difference
-from fuzz.shards import ASIDE, LARGEST, SKIPPED, content, sha1, survey
-from fuzz.store import Store, create_store
+from fuzz.mutation.mutate import Mutator
+from fuzz.search import reduction
+from fuzz.search.neighbours import AT_ONCE, Neighbours
 from tests.test_store import configuration, finding
 
 

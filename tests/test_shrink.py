@@ -12,8 +12,8 @@ from emu import text
 from emu.access import ACCESS_FACTS, Direction
 from emu.case import Case, CreateGmem, Guest, MemoryLimit, Run, SetMemslot, Step, VmConfig
 from emu.injection import Fail
-from fuzz.shrink import shrink, sort_key
-from fuzz.simpler import complexity, simpler
+from fuzz.mutation.shrink import shrink, sort_key
+from fuzz.mutation.simpler import complexity, simpler
 from tests.strategies import CASES, STEPS, VMS
 
 ENOUGH: Final = 100_000

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from emu.abi import Errno
 from emu.case import Case
 from emu.outcome import IDLE, Outcomes, RunOutcome
-from fuzz.contract import Reading
-from fuzz.judge import judge
-from fuzz.signature import signature
-from fuzz.view import Timeline
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.signature import signature
+from fuzz.oracle.view import Timeline
 from tests.handmade import (
     ABORT,
     ANON,

@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from fuzz.status import Snapshot, line, snapshot
-from fuzz.store import WorkerStatus
+from fuzz.campaign.status import Snapshot, line, snapshot
+from fuzz.directory.store import WorkerStatus
 from tests.test_store import finding
 
 QUIET: Final = Snapshot(

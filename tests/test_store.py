@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from emu.access import Access
-from fuzz import durable
-from fuzz.finding import Backing, Finding, Machine, Size, State, merged
-from fuzz.store import (
+from fuzz.directory import durable
+from fuzz.directory.finding import Backing, Finding, Machine, Size, State, merged
+from fuzz.directory.store import (
     FORMAT,
     HARNESS_LIMIT,
     Configuration,
@@ -171,7 +171,7 @@ def test_sightings_are_counted_without_a_case(store: Store) -> None:
 KILLED_WRITER: Final = """
 import os, sys
 from pathlib import Path
-from fuzz import durable
+from fuzz.directory import durable
 real = os.fsync
 def die(descriptor):
     real(descriptor)
@@ -210,7 +210,7 @@ def test_a_lock_goes_with_its_holder(store: Store) -> None:
     holder = f"""
 import os
 from pathlib import Path
-from fuzz.store import Store
+from fuzz.directory.store import Store
 with Store(Path({str(store.root)!r})).claimed():
     os.kill(os.getpid(), 9)
 """

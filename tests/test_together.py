@@ -18,7 +18,7 @@ from emu.model import Model
 from emu.outcome import Outcomes
 from emu.stage2 import Prot
 from emu.syndrome import is_iabt
-from fuzz.together import Together
+from fuzz.search.together import Together
 from tests.strategies import CASES
 from triage.corpus_files import case_files, corpus_dir
 

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Final
 
 from emu.kernels import CATALOGUE, Kind
-from fuzz.contract import CLAUSES, Reading
-from fuzz.coverage import Mode
-from fuzz.series import Sample
-from fuzz.store import Configuration
+from fuzz.directory.series import Sample
+from fuzz.directory.store import Configuration
+from fuzz.guidance.coverage import Mode
+from fuzz.oracle.contract import CLAUSES, Reading
 from triage.overview import Overview
 
 QUIET_AFTER: Final = 600.0  # seconds without a new path

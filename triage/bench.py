@@ -21,12 +21,12 @@ import msgspec
 from emu import text
 from emu.live.unsupported import Unsupported
 from emu.model import Model
-from fuzz.campaign import Settings, run_campaign
-from fuzz.contract import Reading
-from fuzz.coverage import Mode
+from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.campaign.status import Snapshot
+from fuzz.directory.store import Store
+from fuzz.guidance.coverage import Mode
+from fuzz.oracle.contract import Reading
 from fuzz.processes import environment
-from fuzz.status import Snapshot
-from fuzz.store import Store
 from triage.ending import MissingError
 from triage.inputs import DEFAULT_KERNEL, engine
 from triage.observation import live_machine

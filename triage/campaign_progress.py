@@ -9,8 +9,8 @@ from typing import Final, TextIO
 from rich.console import Group
 from rich.live import Live
 
-from fuzz import status
-from fuzz.status import Snapshot
+from fuzz.campaign import status
+from fuzz.campaign.status import Snapshot
 from triage.advice import advice
 from triage.ending import UserError
 from triage.findings import one_line

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fuzz.contract import CLAUSES
-from fuzz.finding import Finding
-from fuzz.store import FINDINGS, Store, StoreError, open_store
+from fuzz.directory.finding import Finding
+from fuzz.directory.store import FINDINGS, Store, StoreError, open_store
+from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
 
 DEFAULT: Final = "campaign"

@@ -13,10 +13,10 @@ from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported
 from emu.model import Model
 from emu.outcome import Outcomes, RunOutcome
-from fuzz.contract import Reading
-from fuzz.finding import Confirmation, Finding
-from fuzz.judge import judge
-from fuzz.sighting import Sighting, sightings
+from fuzz.directory.finding import Confirmation, Finding
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.search.sighting import Sighting, sightings
 from triage.ending import UserError
 from triage.observation import modelled
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from fuzz.finding import Finding, State
+from fuzz.directory.finding import Finding, State
 from triage.confirm import Confirmed
 from triage.screen import printable
 from triage.tables import columns

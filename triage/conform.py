@@ -11,7 +11,7 @@ from emu.live.console import ConsoleFinding
 from emu.live.fleet import Lost, Played
 from emu.live.unsupported import Unsupported
 from emu.outcome import Outcomes
-from fuzz.shrink import shrink, sort_key
+from fuzz.mutation.shrink import shrink, sort_key
 from triage.conform_divergence import Divergence, Kind, divergence, kind
 from triage.conform_known import explanation
 from triage.conform_report import Explained, Undetermined, Unexplained

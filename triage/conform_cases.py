@@ -10,7 +10,7 @@ from emu import wire
 from emu.case import Case, Run, VcpuState, VmConfig
 from emu.live.unsupported import Host, objection
 from emu.outcome import Outcomes
-from fuzz.mutate import MAX_STEPS, Mutator
+from fuzz.mutation.mutate import MAX_STEPS, Mutator
 
 _KEPT: Final = 3000  # cases to go on from
 _ANEW: Final = 0.2  # how often two are crossed over, instead of one mutated

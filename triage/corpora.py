@@ -15,10 +15,10 @@ from typing import Final
 import msgspec
 
 from emu import text, wire
-from fuzz import durable
-from fuzz.shards import LARGEST as LARGEST_INPUT
-from fuzz.shards import sha1
-from fuzz.store import CONFIGURATION, CORPUS, FINDINGS, Store
+from fuzz.directory import durable
+from fuzz.directory.shards import LARGEST as LARGEST_INPUT
+from fuzz.directory.shards import sha1
+from fuzz.directory.store import CONFIGURATION, CORPUS, FINDINGS, Store
 from triage.case_input import SUFFIX, parse
 from triage.ending import UserError
 from triage.screen import printable

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from fuzz.reduction import Limit, Reduction, ReductionError, reduced
-from fuzz.store import StoreError, open_store
+from fuzz.directory.store import StoreError, open_store
+from fuzz.search.reduction import Limit, Reduction, ReductionError, reduced
 from triage.corpora import Bad, Corpus, Entry, Kind, distinct, kind_of, read, write
 from triage.ending import MissingError, UserError
 from triage.inputs import DEFAULT_KERNEL, kernel_names

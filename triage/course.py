@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from fuzz.series import Sample
+from fuzz.directory.series import Sample
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 

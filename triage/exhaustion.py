@@ -6,10 +6,10 @@ from typing import TextIO
 import msgspec
 from rich.text import Text
 
-from fuzz.exhaust import Tally
-from fuzz.finding import Finding
-from fuzz.ledger import Extent
-from fuzz.status import FindingLine, finding_line
+from fuzz.campaign.status import FindingLine, finding_line
+from fuzz.directory.finding import Finding
+from fuzz.exhaustive.exhaust import Tally
+from fuzz.exhaustive.ledger import Extent
 from triage.durations import counted, span
 from triage.progress import Announcer, ProgressLine
 from triage.tables import Table, columns

@@ -21,9 +21,9 @@ from emu.outcome import describe
 from emu.syndrome import fault_ipa
 from emu.text import dump, dump_step
 from emu.trace import Abort, Call, RunTrace, run_traced
-from fuzz.contract import Reading
-from fuzz.pins import notes
-from fuzz.view import View, views
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.pins import notes
+from fuzz.oracle.view import View, views
 from triage.case_input import CaseInput
 from triage.explanation import (
     AbortView,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from emu.abi import ExitReason
 from emu.expectation import Basis
-from fuzz.pins import PINNED
+from fuzz.oracle.pins import PINNED
 from triage.durations import counted
 from triage.explanation import AbortView, AccessView, ExceptionView, Explanation, RunView, StepView
 from triage.passage import Passed

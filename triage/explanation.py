@@ -6,7 +6,7 @@ puts them on the screen.
 
 import msgspec
 
-from fuzz.pins import Note
+from fuzz.oracle.pins import Note
 from triage.passage import Passed
 from triage.replay import Difference
 from triage.slots import Slot

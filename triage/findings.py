@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from fuzz.contract import CLAUSES, Clause
-from fuzz.finding import Confirmation, Finding, State
+from fuzz.directory.finding import Confirmation, Finding, State
+from fuzz.oracle.contract import CLAUSES, Clause
 from triage.campaigns import ids
 from triage.durations import counted, span
 from triage.invocation import own_name

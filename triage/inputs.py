@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from emu.kernels import KERNELS
-from fuzz.contract import Reading
-from fuzz.coverage import Mode
-from fuzz.orders import Engine
+from fuzz.guidance.coverage import Mode
+from fuzz.oracle.contract import Reading
+from fuzz.search.orders import Engine
 from triage.ending import UserError
 
 DEFAULT_KERNEL: Final = "v7.3"

@@ -7,12 +7,12 @@ import msgspec
 from emu.case import Case
 from emu.kernels import CATALOGUE
 from emu.outcome import Outcomes
-from fuzz.asked import Asked
-from fuzz.contract import CLAUSES, Reading
-from fuzz.contract_coverage import Coverage
-from fuzz.judge import judge
-from fuzz.signature import signature
-from fuzz.view import Timeline
+from fuzz.oracle.asked import Asked
+from fuzz.oracle.contract import CLAUSES, Reading
+from fuzz.oracle.contract_coverage import Coverage
+from fuzz.oracle.judge import judge
+from fuzz.oracle.signature import signature
+from fuzz.oracle.view import Timeline
 
 Run = Callable[[Case, str], Outcomes]
 

@@ -2,7 +2,7 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fuzz.contract import CLAUSES
+from fuzz.oracle.contract import CLAUSES
 from triage.matrix import Matrix
 from triage.matrix_text import file_name, gaps_of, mark, rows_of
 

@@ -7,7 +7,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from fuzz.contract_coverage import Coverage
+from fuzz.oracle.contract_coverage import Coverage
 from triage.durations import counted
 from triage.matrix import Cell, Matrix
 from triage.tables import columns, styled

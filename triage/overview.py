@@ -8,12 +8,20 @@ from enum import Enum, unique
 from pathlib import Path
 from typing import Final
 
-from fuzz.asked import Asked
-from fuzz.contract_coverage import Coverage
-from fuzz.follower import Follower
-from fuzz.series import Sample
-from fuzz.status import Snapshot, snapshot
-from fuzz.store import FINDINGS, WORKERS, Configuration, Store, StoreError, WorkerStatus, open_store
+from fuzz.campaign.status import Snapshot, snapshot
+from fuzz.directory.follower import Follower
+from fuzz.directory.series import Sample
+from fuzz.directory.store import (
+    FINDINGS,
+    WORKERS,
+    Configuration,
+    Store,
+    StoreError,
+    WorkerStatus,
+    open_store,
+)
+from fuzz.oracle.asked import Asked
+from fuzz.oracle.contract_coverage import Coverage
 from triage.campaigns import campaign_path
 from triage.ending import UserError
 

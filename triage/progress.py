@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from fuzz.finding import Finding
+from fuzz.directory.finding import Finding
 from triage.findings import one_line
 from triage.screen import console, printable
 

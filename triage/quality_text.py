@@ -8,8 +8,8 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from fuzz.quality import Figures, figures
-from fuzz.trial import Result, Way
+from fuzz.measuring.quality import Figures, figures
+from fuzz.measuring.trial import Result, Way
 from triage.durations import counted, span
 from triage.tables import columns
 

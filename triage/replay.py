@@ -14,8 +14,8 @@ from emu.expectation import Basis, Expectation, ExpectedLine, ExpectedRun, expec
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
-from fuzz.contract import Reading
-from fuzz.judge import judge
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
 
 CORPUS_READING: Final = Reading.STRICT
 

@@ -10,9 +10,9 @@ from emu import text
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.text import CaseSyntaxError
-from fuzz.contract import CLAUSES, Reading
-from fuzz.finding import Finding
-from fuzz.store import HARNESS, QUESTIONS
+from fuzz.directory.finding import Finding
+from fuzz.directory.store import HARNESS, QUESTIONS
+from fuzz.oracle.contract import CLAUSES, Reading
 from triage import inputs
 from triage.advice import advice
 from triage.campaigns import case_path, ids, ordered

@@ -8,11 +8,11 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fuzz.asked import SUCCESS
-from fuzz.contract import CLAUSES, Clause
-from fuzz.contract_coverage import Coverage
-from fuzz.finding import Finding
-from fuzz.series import Sample
+from fuzz.directory.finding import Finding
+from fuzz.directory.series import Sample
+from fuzz.oracle.asked import SUCCESS
+from fuzz.oracle.contract import CLAUSES, Clause
+from fuzz.oracle.contract_coverage import Coverage
 from triage.course import evenly
 from triage.durations import span
 from triage.matrix_text import rows_of

@@ -13,7 +13,7 @@ from emu.access import Access
 from emu.case import MemKind
 from emu.casefile import CaseFile
 from emu.model import Model
-from fuzz import durable
+from fuzz.directory import durable
 from triage.corpus import bless, check
 from triage.corpus_files import case_files, corpus_dir
 from triage.kvm_selftests import ASSERTIONS, Assertion

@@ -16,7 +16,7 @@ from emu.cpu import Cpu, Exit
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.stage2 import Prot
-from fuzz.judge import judge
+from fuzz.oracle.judge import judge
 
 # Two faults that are served and one that is not: three KVM_RUNs, five guest entries.
 CASE: Final = text.load(

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from fuzz.contract import CLAUSES
-from fuzz.status import FindingLine, finding_line
+from fuzz.campaign.status import FindingLine, finding_line
+from fuzz.oracle.contract import CLAUSES
 from triage.advice import advice
 from triage.overview import Overview, rate
 from triage.screen import printable

@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fuzz.contract import CLAUSES
-from fuzz.finding import Finding
-from fuzz.series import Sample
+from fuzz.directory.finding import Finding
+from fuzz.directory.series import Sample
+from fuzz.oracle.contract import CLAUSES
 from triage.advice import advice
 from triage.course import evenly, rates, spark
 from triage.durations import counted, span

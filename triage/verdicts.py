@@ -4,8 +4,8 @@ from enum import Enum, unique
 
 import msgspec
 
-from fuzz.contract import CLAUSES, Clause, Reading
-from fuzz.view import View
+from fuzz.oracle.contract import CLAUSES, Clause, Reading
+from fuzz.oracle.view import View
 
 
 @unique

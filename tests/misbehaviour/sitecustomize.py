@@ -37,7 +37,7 @@ def live() -> None:
 def misbehave() -> None:
     index, seconds, *words = os.environ["GFF_TEST_WORKER"].split()
     arguments = sys.orig_argv
-    if "fuzz.worker" not in arguments or arguments[arguments.index("--index") + 1] != index:
+    if "fuzz.search.worker" not in arguments or arguments[arguments.index("--index") + 1] != index:
         return
     with Path(os.environ["GFF_TEST_TURNS"]).open("a+") as turns:
         number = turns.tell()

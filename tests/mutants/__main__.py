@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from tests.mutants.mutant import Mutant, Place, mutants
-from tests.mutants.part import Part
+from tests.mutants.part import Part, part_of
 from tests.mutants.survivors import compare, listed
 from tests.mutants.trial import Package, ended, tried, tried_as_it_is
 from tests.mutants.verdict import Verdict
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _of(module: str) -> list[Mutant]:
-    path = ROOT / "fuzz" / f"{module}.py"
+    path = ROOT / "fuzz" / part_of(module).folder / f"{module}.py"
     return mutants(path.name, path.read_text())
 
 
@@ -101,7 +101,7 @@ def _digest() -> str:
     """Of all that a result rests on."""
     digest = hashlib.sha256()
     tests = (ROOT / "tests").glob("*.py")
-    sources = [*(ROOT / "emu").rglob("*.py"), *(ROOT / "fuzz").glob("*.py")]
+    sources = [*(ROOT / "emu").rglob("*.py"), *(ROOT / "fuzz").rglob("*.py")]
     own = Path(__file__).parent.glob("*.py")
     for path in sorted((*tests, *sources, *own, *(ROOT / "corpus").rglob("*.case"))):
         digest.update(path.read_bytes())

@@ -10,11 +10,11 @@ from itertools import product
 from types import FunctionType
 
 from emu.kernels import CATALOGUE, KERNELS
-from fuzz.contract import CLAUSES, Reading
-from fuzz.expect import questions
-from fuzz.judge import Breach, judge
-from fuzz.signature import signature
-from fuzz.view import Timeline
+from fuzz.oracle.contract import CLAUSES, Reading
+from fuzz.expectation.expect import questions
+from fuzz.oracle.judge import Breach, judge
+from fuzz.oracle.signature import signature
+from fuzz.oracle.view import Timeline
 from tests.mutants.part import Part
 from tests.mutants.verdict import Verdict
 from tests.mutants.witnesses import Recorded

@@ -13,10 +13,11 @@ _CONTRACT_TESTS = (
     "tests.test_pins",
     "tests.test_signature",
 )
+_EXPECTATION_TESTS = ("tests.test_expect", "tests.test_answers")
 
 
 class Part(Enum):
-    """Its modules in ``fuzz``, and its tests."""
+    """Its modules, and its tests."""
 
     CONTRACT = (
         *("contract", "clauses", "consequences", "recovery", "emulation", "logged", "pins"),
@@ -28,9 +29,14 @@ class Part(Enum):
     )
 
     @property
+    def folder(self) -> str:
+        """The package in ``fuzz``."""
+        return "oracle" if self is Part.CONTRACT else "expectation"
+
+    @property
     def tests(self) -> tuple[str, ...]:
         """The modules with its tables."""
-        return _CONTRACT_TESTS if self is Part.CONTRACT else ("tests.test_expect",)
+        return _CONTRACT_TESTS if self is Part.CONTRACT else _EXPECTATION_TESTS
 
 
 def part_of(file: str) -> Part:

@@ -4,7 +4,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
@@ -27,23 +27,31 @@ _VERDICTS: Final = tuple(Verdict)
 class Package(MetaPathFinder, InspectLoader):
     """``fuzz`` as it was when the parent read it, and one module of it as the mutant has it."""
 
-    def __init__(self, codes: Mapping[str, CodeType]) -> None:
+    def __init__(self, codes: Mapping[str, CodeType], packages: Set[str]) -> None:
         self._codes = codes
+        self._packages = packages
 
     @classmethod
     def read(cls) -> "Package":
         """From the files."""
         codes: dict[str, CodeType] = {}
-        for path in sorted((ROOT / "fuzz").glob("*.py")):
-            name = "fuzz" if path.stem == "__init__" else f"fuzz.{path.stem}"
-            codes[name] = compile(path.read_text(), str(path), "exec", dont_inherit=True)
-        return cls(codes)
+        packages: set[str] = set()
+        for path in sorted((ROOT / "fuzz").rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if path.stem == "__init__":
+                parts = parts[:-1]
+                packages.add(".".join(parts))
+            codes[".".join(parts)] = compile(
+                path.read_text(), str(path), "exec", dont_inherit=True
+            )
+        return cls(codes, packages)
 
     def changed(self, mutant: Mutant) -> "Package":
         """With the mutant's text of its module."""
-        path = ROOT / "fuzz" / mutant.place.file
+        folder = part_of(mutant.place.file).folder
+        path = ROOT / "fuzz" / folder / mutant.place.file
         code = compile(mutant.source, str(path), "exec", dont_inherit=True)
-        return Package({**self._codes, f"fuzz.{path.stem}": code})
+        return Package({**self._codes, f"fuzz.{folder}.{path.stem}": code}, self._packages)
 
     def find_spec(
         self,
@@ -57,8 +65,8 @@ class Package(MetaPathFinder, InspectLoader):
         return spec_from_loader(fullname, self, is_package=self.is_package(fullname))
 
     def is_package(self, fullname: str) -> bool:
-        """Only the package itself is one."""
-        return fullname == "fuzz"
+        """Whether it has modules of its own."""
+        return fullname in self._packages
 
     def get_code(self, fullname: str) -> CodeType:
         """What stands for the module."""

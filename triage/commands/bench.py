@@ -6,9 +6,9 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from fuzz import durable
-from fuzz.campaign import MissingEngineError
-from fuzz.member import CrewError
+from fuzz.campaign.supervisor import MissingEngineError
+from fuzz.campaign.member import CrewError
+from fuzz.directory import durable
 from triage.bench import (
     FORMAT,
     QUARTERS,

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fuzz.finding import Finding
-from fuzz.store import StoreError, open_store
+from fuzz.directory.finding import Finding
+from fuzz.directory.store import StoreError, open_store
 from triage.campaigns import DEFAULT, campaign_path, find, read_findings
 from triage.commands.findings import Id
 from triage.commands.options import Directory, Json

@@ -12,7 +12,7 @@ from rich.text import Text
 from emu import casefile
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz import durable
+from fuzz.directory import durable
 from triage.case_input import read_case, read_case_file
 from triage.commands.options import Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below

@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from fuzz.reduction import Limit
+from fuzz.search.reduction import Limit
 from triage.commands.options import Json
 from triage.corpora import Bad, Kind
 from triage.corpus_care import (

@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
-from fuzz.examiners import ExaminerError
-from fuzz.exhaust import Settings, Tally, extents, run_exhaust
-from fuzz.scope import DEFAULT_STEPS
-from fuzz.store import StoreError
+from fuzz.directory.store import StoreError
+from fuzz.exhaustive.examiners import ExaminerError
+from fuzz.exhaustive.exhaust import Settings, Tally, extents, run_exhaust
+from fuzz.exhaustive.scope import DEFAULT_STEPS
 from triage.campaigns import campaign_path, ordered
 from triage.commands.options import Json, ReadingName
 from triage.ending import MissingError, Status, UserError

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fuzz.finding import Finding
+from fuzz.directory.finding import Finding
 from triage.campaigns import DEFAULT, case_path, find, ids, read_findings
 from triage.commands.options import Directory, Json
 from triage.ending import Status

@@ -11,13 +11,13 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from fuzz import status
-from fuzz.campaign import MissingEngineError, Settings, run_campaign
-from fuzz.coverage import Mode
-from fuzz.finding import Finding
-from fuzz.member import CrewError
-from fuzz.status import Summary
-from fuzz.store import StoreError
+from fuzz.campaign import status
+from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
+from fuzz.campaign.member import CrewError
+from fuzz.campaign.status import Summary
+from fuzz.directory.finding import Finding
+from fuzz.directory.store import StoreError
+from fuzz.guidance.coverage import Mode
 from triage.campaign_progress import CampaignProgress
 from triage.campaigns import DEFAULT, campaign_path, ids, ordered, read_findings
 from triage.commands.options import Json, Kernels, Metrics, ReadingName

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from emu.kernels import CATALOGUE, Entry
-from fuzz.contract import CLAUSES, Reading
+from fuzz.oracle.contract import CLAUSES, Reading
 from triage.commands.options import Json
 from triage.ending import Status
 from triage.screen import show, show_json

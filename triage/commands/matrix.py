@@ -10,8 +10,8 @@ import typer
 from emu.case import Case
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz import durable
-from fuzz.together import Together
+from fuzz.directory import durable
+from fuzz.search.together import Together
 from triage.case_input import read_case_file
 from triage.commands.corpus import Places
 from triage.commands.options import Json, OnlyKernels, ReadingName

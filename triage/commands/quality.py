@@ -10,8 +10,8 @@ import msgspec
 import typer
 
 from emu.kernels import CATALOGUE, Kind
-from fuzz.quality import COMPARED, WAYS, append, load, planned, run_trials
-from fuzz.trial import Result, Trial, TrialError, Way
+from fuzz.measuring.quality import COMPARED, WAYS, append, load, planned, run_trials
+from fuzz.measuring.trial import Result, Trial, TrialError, Way
 from triage.commands.fuzz import Workers
 from triage.commands.options import Json, OnlyKernels
 from triage.durations import counted, seconds, span

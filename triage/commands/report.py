@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from fuzz import durable
+from fuzz.directory import durable
 from triage.campaigns import DEFAULT
 from triage.commands.options import Directory, Json
 from triage.durations import counted

@@ -1,0 +1,1 @@
+"""The supervisor of a campaign, and the lives of its workers."""

@@ -1,0 +1,195 @@
+"""One worker of a crew: the process it is at present, the signs of life it gives, and its ends.
+
+A worker that is silent or grows too large is killed. Whatever one died of, the input that it had in
+hand is kept apart with the reason, and no worker runs it again.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fuzz.search.hand import held
+from fuzz.search.orders import Orders
+from fuzz.processes import NO_ENGINE, UNUSABLE, environment, last_line
+from fuzz.directory.shards import sha1
+from fuzz.directory.store import Store, StoreError, WorkerStatus
+
+SHORT_LIFE: Final = 10.0  # seconds; after several of these in a row the next start is put off
+AT_ONCE: Final = 3  # short lives after which a worker is started again without delay
+LONGEST_DELAY: Final = 60.0  # seconds
+LAST_WORDS: Final = 0.3  # seconds for a traceback of a worker that hangs
+LOOK_EVERY: Final = 0.5  # seconds
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class CrewError(Exception):
+    """The workers cannot work; the text is one line, the last that a worker printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is borne: seconds without a sign of life, as a worker starts and later, and MiB."""
+
+    start: float = 120.0
+    silence: float = 20.0
+    rss_mib: int = 512  # one needs about 100
+
+
+class Member:
+    """One worker, which is started again as often as it dies. ``orders``: for its next process."""
+
+    def __init__(
+        self, index: int, store: Store, limits: Limits, orders: Callable[[int], Orders | None]
+    ) -> None:
+        self.index = index
+        self.starts = 0
+        self.short_lives = 0
+        self.done = False
+        self.spoken = False
+        self._store = store
+        self._limits = limits
+        self._orders = orders
+        self._process: subprocess.Popen[bytes] | None = None
+        self._status: WorkerStatus | None = None
+        self._started_at = self._sign_at = self._start_at = self._look_at = 0.0
+        self._killed_for = ""
+
+    @property
+    def alive(self) -> subprocess.Popen[bytes] | None:
+        """Its process, if that runs."""
+        process = self._process
+        return process if process is not None and process.poll() is None else None
+
+    @property
+    def status(self) -> WorkerStatus | None:
+        """What its present process, or its last if it is done, said; None if it has not spoken."""
+        status = self._store.status(self.index)
+        if status is None or self._process is None or status.pid != self._process.pid:
+            return None
+        return status
+
+    @property
+    def waits(self) -> bool:
+        """Whether it died too often to be started again at once."""
+        return self._process is None and not self.done and self.short_lives >= AT_ONCE
+
+    def tend(self, now: float) -> None:
+        """Starts it if it is time to, sees what it died of, or kills it for good reason."""
+        if self.done:
+            return
+        if self._process is None:
+            if now >= self._start_at:
+                self._start(now)
+        elif self._process.poll() is not None:
+            self._bury(self._process, now)
+        elif not self._killed_for and now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._killed_for = self._look(self._process.pid, now)
+            if self._killed_for:
+                self._kill(self._process)
+
+    def forgive(self, now: float) -> None:
+        """Nobody has looked at it for long: it is not to be blamed for its silence."""
+        self._sign_at = now
+
+    def _start(self, now: float) -> None:
+        orders = self._orders(self.starts)
+        if orders is None:
+            self.done = True
+            return
+        # Else a worker that dies as it starts would be thought to die of it.
+        self._store.hand_file(self.index).unlink(missing_ok=True)
+        with self._store.log_file(self.index).open("ab") as log:
+            self._process = subprocess.Popen(
+                orders.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                # A terminal's ctrl-C is for the supervisor, who passes it on.
+                start_new_session=True,
+            )
+        self.starts += 1
+        self._started_at = self._sign_at = now
+        self._status, self._killed_for = None, ""
+
+    # LIFE
+
+    def _look(self, pid: int, now: float) -> str:
+        """Why the process must go, or ""."""
+        status = self.status
+        if status is not None and status != self._status:
+            self._status, self._sign_at, self.spoken = status, now, True
+            if now - self._started_at > SHORT_LIFE:
+                self.short_lives = 0
+        limits = self._limits
+        resident = _resident_mib(pid)
+        if resident > limits.rss_mib:
+            return f"memory: {resident} MiB, where {limits.rss_mib} are allowed"
+        patience = limits.start if self._status is None else limits.silence
+        if now - self._sign_at > patience:
+            return f"hung: no sign of life for {patience:.0f} s"
+        return ""
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        if self._killed_for.startswith("hung"):
+            process.send_signal(signal.SIGABRT)  # it leaves a traceback, in a native loop too
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_WORDS)
+        process.kill()
+
+    # DEATH
+
+    def _bury(self, process: subprocess.Popen[bytes], now: float) -> None:
+        """It has ended: done, or to be started again, or hopeless."""
+        status, code = self.status, process.returncode
+        if code == 0 and status is not None and status.finished:
+            self.done = True
+            return
+        log = self._store.log_file(self.index)
+        if code == UNUSABLE:
+            self._store.probe()  # knows best what is wrong with the disk, if that is it
+            raise StoreError(f"{last_line(log)} (worker {self.index}, see {log})")
+        if code == NO_ENGINE:
+            raise CrewError(f"{last_line(log)} (worker {self.index}, see {log})")
+        self.spoken |= status is not None
+        self._keep_input(self._killed_for or cause(code), now - self._started_at, log)
+        self.short_lives = self.short_lives + 1 if now - self._started_at < SHORT_LIFE else 0
+        self._start_at = now + delay(self.short_lives)
+        self._process = None
+
+    def _keep_input(self, reason: str, lived: float, log: Path) -> None:
+        data = held(self._store.hand_file(self.index))
+        if data:
+            told = f"{reason}, after {lived:.1f} s\nworker {self.index}, whose log is {log}"
+            self._store.record_death(
+                f"{reason.partition(':')[0].replace(' ', '-')}-{sha1(data)}", data, told
+            )
+
+
+def cause(code: int) -> str:
+    """What a process died of, by its exit status as subprocess has it."""
+    if code >= 0:
+        return f"status {code}"
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def delay(short_lives: int) -> float:
+    """Seconds to wait after so many short lives in a row."""
+    if short_lives < AT_ONCE:
+        return 0.0
+    return min(2.0 ** (short_lives - AT_ONCE), LONGEST_DELAY)
+
+
+def _resident_mib(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE >> 20
+    except (FileNotFoundError, ProcessLookupError, IndexError):  # it has just ended
+        return 0

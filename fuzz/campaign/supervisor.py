@@ -1,0 +1,227 @@
+"""The supervisor: starts the workers, keeps them going, and says how they are doing.
+
+Workers share nothing but the campaign directory. One that dies is started again: what it found is
+on disk already. All of them die with the supervisor, whatever it dies of.
+"""
+
+import importlib.metadata
+import importlib.util
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from fuzz.oracle.contract import Reading
+from fuzz.guidance.coverage import Mode
+from fuzz.campaign.crew import Crew, Duty
+from fuzz.directory.finding import Finding
+from fuzz.directory.fingerprint import fingerprints
+from fuzz.halting import Flag, told_to_stop
+from fuzz.exhaustive.ledger import COVERAGE
+from fuzz.campaign.member import Limits
+from fuzz.search.orders import Engine
+from fuzz.campaign.recorder import Recorder
+from fuzz.campaign.resume import Resume
+from fuzz.campaign.status import Snapshot, Summary, snapshot
+from fuzz.directory.store import (
+    CONFIGURATION,
+    FORMAT,
+    Configuration,
+    Store,
+    StoreError,
+    Versions,
+    create_store,
+    open_store,
+)
+
+POLL: Final = 0.05  # seconds
+UPDATE: Final = 0.2  # seconds
+PATIENCE: Final = 1.2  # seconds for the workers to come to an end; a clean stop takes at most 2
+
+
+class MissingEngineError(Exception):
+    """The fuzzing engine is not installed; the text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``gff fuzz`` was asked for. ``seconds`` and ``cases`` None: until it is told to stop.
+
+    ``split``: the kernels are dealt out to the workers, in place of all to each.
+    """
+
+    campaign: Path
+    kernels: tuple[str, ...]
+    reading: Reading
+    workers: int
+    seconds: float | None
+    cases: int | None
+    coverage: Mode
+    seed: int
+    engine: Engine = Engine.ATHERIS
+    split: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def run_campaign(
+    settings: Settings,
+    on_update: Callable[[Snapshot], None],
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Summary:
+    """Runs or continues a campaign until its end; ``on_update`` is told a few times a second.
+
+    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings.
+    The end is the limit of ``settings``, or SIGINT or SIGTERM if this is the main thread.
+    Raises StoreError, MissingEngineError, or CrewError if the workers cannot do their work.
+    """
+    if settings.engine is Engine.ATHERIS and importlib.util.find_spec("atheris") is None:
+        raise MissingEngineError("atheris is not installed: there is no wheel for this platform")
+    try:
+        return _run(settings, on_update, on_note)
+    except BrokenPipeError:  # whoever is told has no ear any more; the directory is all right
+        raise
+    except OSError as error:
+        raise StoreError(f"{error.filename or settings.campaign}: {error.strerror}") from error
+
+
+def _run(
+    settings: Settings, on_update: Callable[[Snapshot], None], on_note: Callable[[str], None]
+) -> Summary:
+    configuration = _configuration(settings)
+    goes_on = (settings.campaign / CONFIGURATION).exists()
+    store = open_store(settings.campaign) if goes_on else _created(settings, configuration)
+    _refuse_exhaust(store)
+    with store.claimed(), told_to_stop() as stop:
+        if goes_on:
+            # Only now that it is ours.
+            before = store.configuration()
+            _created(settings, configuration)
+            _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
+        # What a campaign was made ready for takes no time of its own.
+        started = time.monotonic()
+        watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
+        watch.until_end(stop, on_update)
+        last = watch.end()
+    on_update(last)
+    return Summary(settings.kernels, last)
+
+
+def _created(settings: Settings, configuration: Configuration) -> Store:
+    return create_store(settings.campaign, configuration)
+
+
+def _refuse_exhaust(store: Store) -> None:
+    if store.configuration().coverage == COVERAGE:
+        raise StoreError(f"{store.root}: an exhaustive search, not a campaign of random cases")
+
+
+def _resume(before: Configuration, now: Configuration, resume: Resume) -> None:
+    """``before``: how the campaign was run the last time."""
+    if (before.code, before.versions.gff) != (now.code, now.versions.gff):
+        resume.judge_again()
+    resume.tidy_corpus(anew=(before.kernels, before.code) != (now.kernels, now.code))
+
+
+class _Watch:
+    """Looks after a crew, and knows what was found in the kernels that it is at."""
+
+    def __init__(self, store: Store, crew: Crew, kernels: tuple[str, ...]) -> None:
+        self._store = store
+        self._kernels = kernels
+        self._crew = crew
+        self._recorder = Recorder(store, crew.split_kernels)
+        self._findings: list[Finding] = []
+        self._findings_read_at = 0
+
+    def until_end(self, stop: Flag, on_update: Callable[[Snapshot], None]) -> None:
+        """Returns when every worker is done, has been told to stop, or is late."""
+        next_update = 0.0
+        try:
+            while not stop.raised and self._crew.at_work():
+                now = time.monotonic()
+                if now > self._crew.duty.until + PATIENCE:
+                    break
+                if now >= next_update:
+                    self._update(on_update)
+                    next_update = now + UPDATE
+                time.sleep(POLL)
+        finally:
+            self._crew.stop(PATIENCE)
+
+    def end(self) -> Snapshot:
+        """The campaign when its workers are gone."""
+        last = self.snapshot()
+        self._recorder.record(last, self._crew.statuses())
+        return last
+
+    def _update(self, on_update: Callable[[Snapshot], None]) -> None:
+        now = self.snapshot()
+        if self._recorder.due():
+            self._recorder.record(now, self._crew.statuses())
+        on_update(now)
+
+    def snapshot(self) -> Snapshot:
+        """The campaign now."""
+        changed_at = self._store.findings_changed_at()
+        if changed_at != self._findings_read_at:
+            # A campaign that is continued may hold those of other kernels.
+            found = self._store.findings()
+            self._findings = [finding for finding in found if finding.kernel in self._kernels]
+            self._findings_read_at = changed_at
+        return snapshot(
+            list(self._store.statuses().values()),
+            self._findings,
+            at_work=list(self._crew.statuses().values()),
+            restarts=self._crew.restarts,
+            waiting=self._crew.waiting,
+        )
+
+
+def _duty(settings: Settings, store: Store, started: float) -> Duty:
+    """What the workers have to do, with the age of a continued campaign taken into account."""
+    age = max((status.seconds for status in store.statuses().values()), default=0.0)
+    seconds = float("inf") if settings.seconds is None else settings.seconds
+    return Duty(
+        kernels=settings.kernels,
+        reading=settings.reading,
+        engine=settings.engine,
+        coverage=settings.coverage,
+        workers=settings.workers,
+        cases=settings.cases,
+        seed=settings.seed,
+        epoch=started - age,
+        until=started + seconds,
+        split=settings.split,
+        limits=settings.limits,
+    )
+
+
+def _configuration(settings: Settings) -> Configuration:
+    return Configuration(
+        format=FORMAT,
+        created_at=datetime.now(UTC),
+        kernels=settings.kernels,
+        reading=settings.reading.value,
+        coverage=settings.coverage.value,
+        workers=settings.workers,
+        seed=settings.seed,
+        versions=Versions(
+            gff=_version("guest-fault-fuzzer"),
+            python=platform.python_version(),
+            unicorn=_version("unicorn"),
+            atheris=_version("atheris"),
+        ),
+        engine=settings.engine.value,
+        split=settings.split,
+        code=fingerprints(),
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""What a correct KVM may show of a case, told independently of the model."""

@@ -1,0 +1,150 @@
+"""What may come of an access of a guest that is a hypervisor: its VNCR page, and its own guest's.
+
+L1's stage 2 is what the case's ``l1-map`` lines made it. What L1 did not permit is L1's own fault,
+and L1 has an exception; what L1 permits is an access to L1's memory, and what may come of that is
+told in ``fuzz.expectation.effects``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from emu.abi import PAGE_MASK, PAGE_SIZE
+from emu.access import ACCESS_FACTS, Access, Direction, touched
+from emu.case import L1Bit, L1Map, L1Table, L1Vtcr, Step
+from fuzz.expectation.effects import (
+    EXCEPTION,
+    FAULT,
+    NO_MEMORY,
+    OF_FILE,
+    SERVED,
+    Effects,
+    of_the_cpu,
+    page_effects,
+)
+from fuzz.expectation.premises import Page, Premises
+
+L2_BITS: Final = 40
+_BLOCK: Final = 2 << 20
+_READ: Final = L1Bit.READ
+_NEEDED: Final = {
+    Direction.READ: _READ,
+    Direction.WRITE: L1Bit.WRITE,
+    Direction.READ_WRITE: _READ | L1Bit.WRITE,
+    Direction.FETCH: L1Bit.EXECUTE,
+    Direction.MAINTENANCE: _READ | L1Bit.WRITE,
+}
+
+
+class Leaf(NamedTuple):
+    """A page or block of L1's stage 2: L2's address, its size in bytes, L1's address, what for."""
+
+    ipa: int
+    size: int
+    output: int
+    prot: int
+
+
+@dataclass(slots=True)
+class L1Tables:
+    """L1's stage 2 as its own steps made it. ``displaced``: levels with tables that are empty or
+    cannot be read.
+    """
+
+    leaves: list[Leaf] = field(default_factory=list)
+    displaced: set[int] = field(default_factory=set)
+    illegal: bool = False
+
+    def apply(self, step: Step, output: int) -> None:
+        """Take a step into account; ``output``: the address of L1's that it names."""
+        match step:
+            case L1Map():
+                size = _BLOCK if step.block else PAGE_SIZE
+                self.leaves.append(Leaf(step.ipa & -size, size, output & -size, step.prot))
+            case L1Table(level):
+                self.displaced.add(level)
+            case L1Vtcr(legal):
+                self.illegal = not legal
+            case _:
+                pass
+
+    def leaf(self, ipa: int) -> Leaf | None:
+        """The leaf that maps an address of L2's; None: there is none."""
+        found: Leaf | None = None
+        for leaf in self.leaves:
+            if leaf.ipa <= ipa < leaf.ipa + leaf.size:
+                found = leaf
+            elif found is not None and leaf.ipa & -found.size == found.ipa:
+                found = None  # a table of pages took the block's place
+        if found is None or self.illegal:
+            return None
+        passed = {1, 2} if found.size == _BLOCK else {1, 2, 3}
+        return None if passed & self.displaced else found
+
+
+def vncr_effects(worlds: Sequence[Premises], access: Access, address: int) -> Effects | None:
+    """What may come of an access to an EL2 register that NV2 sends to memory; None: no opinion."""
+    write = ACCESS_FACTS[access].direction is Direction.VNCR_WRITE
+    found = Effects()
+    for premises in worlds:
+        one = _vncr(premises, address & PAGE_MASK, write=write)
+        if one is None:
+            return None
+        found = found.alternatively(one)
+    return found
+
+
+def _vncr(premises: Premises, page: int, *, write: bool) -> Effects | None:
+    if premises.failures:
+        return None
+    region = premises.region(page)
+    if region is None or page >> premises.vm.ipa_bits or (write and region.readonly):
+        return EXCEPTION
+    state = premises.page(region, page, write=write)
+    if state is None or (premises.limited and region.file is None):
+        return None
+    if region.file is None:
+        if premises.may_sigbus(region, page):
+            return SERVED.alternatively(EXCEPTION)
+        return SERVED if state is Page.FINE else EXCEPTION
+    found = OF_FILE[state]
+    return found.or_exit(NO_MEMORY, FAULT) if premises.limited else found
+
+
+def l2_effects(
+    worlds: Sequence[Premises], tables: L1Tables, access: Access, address: int
+) -> Effects | None:
+    """What may come of an access of L2's at an address of its own; None: no opinion."""
+    direction = ACCESS_FACTS[access].direction
+    if direction is Direction.WALK or any(premises.failures for premises in worlds):
+        return None
+    if tables.illegal or tables.displaced & {1, 2}:
+        return EXCEPTION  # its code cannot be fetched
+    if direction is Direction.HINT:
+        return SERVED
+    first, last = touched(access, address)
+    found = SERVED
+    for page in range(first & PAGE_MASK, last + 1, PAGE_SIZE):
+        one = _l2_page(worlds, tables, access, max(page, first))
+        if one is None:
+            return None
+        found |= one
+    return of_the_cpu(found, access, address)
+
+
+def _l2_page(
+    worlds: Sequence[Premises], tables: L1Tables, access: Access, ipa: int
+) -> Effects | None:
+    leaf = None if ipa >> L2_BITS else tables.leaf(ipa)
+    if leaf is None:
+        return EXCEPTION
+    needed = _NEEDED[ACCESS_FACTS[access].direction]
+    if ACCESS_FACTS[access].direction is Direction.MAINTENANCE:
+        if leaf.prot & needed == L1Bit.WRITE:
+            return None  # the CPU's fault, which KVM takes for a write that L1 permits
+        needed &= _READ
+    found = page_effects(worlds, access, leaf.output + ipa - leaf.ipa)
+    if found is None or leaf.prot & needed == needed:
+        return found
+    # L1's permissions may be looked at when the page is there, and not before.
+    return found._replace(served=False, exception=True)

@@ -1,0 +1,341 @@
+"""Hypothesis' stateful testing over the same model and judge, to compare our search with.
+
+    python -m fuzz.measuring.stateful --kernel K --seed S --seconds N --epoch T
+
+A case is one example of a state machine. Its rules are what a VMM and its guest do, written as
+Hypothesis' manual has it: objects and slots that were made are in bundles, from which later rules
+draw; the values are those of ``fuzz.mutation.fresh``. Nothing but Hypothesis guides it. The last
+line of standard output is what came of it.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Final, NamedTuple
+
+import msgspec
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from emu.abi import PAGE_SIZE, GmemFlag, MemFlag
+from emu.access import Access
+from emu.case import (
+    PAGE_SIZES,
+    Age,
+    Allocate,
+    Case,
+    CreateGmem,
+    CreateMem,
+    GetDirtyLog,
+    Guest,
+    GuestL2,
+    L1Map,
+    L1Table,
+    L1Vtcr,
+    MemKind,
+    MemlockLimit,
+    MemoryLimit,
+    MmioData,
+    PoisonGmem,
+    PoisonMem,
+    Protect,
+    Protection,
+    PunchHole,
+    Ref,
+    ReleaseGmem,
+    Run,
+    SelectVcpu,
+    SetMemslot,
+    Skip,
+    Step,
+    Truncate,
+    Unmap,
+    Userfault,
+    UserfaultMode,
+    VcpuState,
+    VmConfig,
+)
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
+from emu.kernels import KERNELS
+from emu.model import Model
+from fuzz.measuring.trial import Tried
+from fuzz.mutation import fresh
+from fuzz.oracle.contract import Reading
+from fuzz.search.sighting import Observer
+
+EXAMPLES: Final = 2000  # in a row; Hypothesis remembers all of them
+_STRIDE: Final = 1 << 20  # between the seeds of two searches
+STEPS: Final = 50  # rules in a case, at most: what Hypothesis does unless told otherwise
+
+_HOW: Final = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=tuple(HealthCheck),
+    verbosity=Verbosity.quiet,
+)
+
+_NUMBERS: Final = st.sampled_from(sorted(set(fresh.SLOTS)))
+_SIZES: Final = st.sampled_from(fresh.SIZES * 4 + fresh.ODD_SIZES)
+_PAGES: Final = st.integers(0, 3).map(lambda page: page * PAGE_SIZE)
+_BYTES: Final = st.builds(int.__add__, _PAGES, st.sampled_from(sorted(set(fresh.WITHIN_PAGE))))
+_ACCESSES: Final = st.sampled_from(Access)
+_GMEM_FLAGS: Final = st.sampled_from((fresh.USABLE, fresh.USABLE, *range(sum(GmemFlag) + 1)))
+_SLOT_FLAGS: Final = st.sampled_from((0, 0, 0, *map(int, MemFlag)))
+_L2: Final = st.builds(
+    int.__add__, st.sampled_from(fresh.L2_PAGES), st.sampled_from(sorted(set(fresh.WITHIN_PAGE)))
+)
+_ANYWHERE: Final = st.sampled_from(fresh.ODD_ADDRESSES)
+_RARE: Final[st.SearchStrategy[Step]] = st.one_of(
+    st.builds(MemlockLimit, st.booleans()),
+    st.builds(SelectVcpu, st.sampled_from(sorted(set(fresh.VCPU_NUMBERS)))),
+    st.builds(At, st.sampled_from(fresh.POINTS)),
+    st.builds(L1Vtcr, st.booleans()),
+    st.builds(L1Table, st.integers(1, 3), st.none(), _ANYWHERE),
+    st.builds(MmioData, st.integers(0, (1 << 53) - 1)),
+    st.builds(ForceExit, st.sampled_from(CpuExit)),
+    st.builds(ForceAbort, st.sampled_from(fresh.FAULT_STATUSES), st.integers(0, 15)),
+    st.builds(Fail, st.sampled_from(fresh.SITES), st.sampled_from(fresh.ERRNOS), st.integers(1, 3)),
+)
+
+
+class Part(NamedTuple):
+    """An object, by its number, or some bytes of it."""
+
+    number: int
+    offset: int
+    size: int
+
+    @property
+    def start(self) -> Ref:
+        """Where it begins."""
+        return Ref(self.number, self.offset)
+
+
+def _part_of(made: Bundle[Part]) -> st.SearchStrategy[Part]:
+    """All of an object that was made, or any bytes of it and around it."""
+    some = st.builds(lambda it, offset, size: Part(it.number, offset, size), made, _PAGES, _SIZES)
+    return made | some
+
+
+class _EndError(KeyboardInterrupt):
+    """The end, found or not: of this kind Hypothesis makes no failing example, to shrink it."""
+
+
+class Machine(RuleBasedStateMachine):
+    """A VMM with its guest; the case that it has become is run and judged at its end."""
+
+    gmems: Bundle[Part] = Bundle("gmems")
+    mems: Bundle[Part] = Bundle("mems")
+    slots: Bundle[int] = Bundle("slots")
+
+    examine: Callable[[Case], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vm = VmConfig()
+        self.steps: list[Step] = []
+
+    @initialize(
+        vm=st.builds(
+            VmConfig,
+            nisv_to_user=st.booleans(),
+            sea_to_user=st.booleans(),
+            cold=st.booleans(),
+            vcpu=st.sampled_from((VcpuState.READY, VcpuState.READY, *VcpuState)),
+            page_size=st.sampled_from((PAGE_SIZE, *PAGE_SIZES)),
+            nested=st.booleans(),
+            protected=st.booleans(),
+        )
+    )
+    def boot(self, vm: VmConfig) -> None:
+        """The VM."""
+        self.vm = vm
+
+    @rule(target=gmems, number=_NUMBERS, size=_SIZES, flags=_GMEM_FLAGS)
+    def create_gmem(self, number: int, size: int, flags: int) -> Part:
+        """A guest_memfd."""
+        self.steps.append(CreateGmem(number, size, flags))
+        return Part(number, 0, size)
+
+    @rule(target=mems, number=_NUMBERS, size=_SIZES, kind=st.sampled_from(MemKind))
+    def create_mem(self, number: int, size: int, kind: MemKind) -> Part:
+        """Memory of the VMM."""
+        self.steps.append(CreateMem(number, size, kind))
+        return Part(number, 0, size)
+
+    @rule(target=slots, part=_part_of(gmems), flags=_SLOT_FLAGS)
+    def gmem_slot(self, part: Part, flags: int) -> int:
+        """A slot of a guest_memfd that there is."""
+        number, gpa = part.number, fresh.BASES[part.number]
+        flags |= MemFlag.GUEST_MEMFD
+        self.steps.append(SetMemslot(number, gpa, part.size, flags, None, part.start))
+        return number
+
+    @rule(target=slots, part=_part_of(mems), flags=_SLOT_FLAGS)
+    def mem_slot(self, part: Part, flags: int) -> int:
+        """A slot of memory that there is."""
+        number, gpa = part.number, fresh.BASES[part.number]
+        self.steps.append(SetMemslot(number, gpa, part.size, flags, part.start, None))
+        return number
+
+    @rule(slot=slots)
+    def delete_slot(self, slot: int) -> None:
+        """As a VMM deletes a slot."""
+        self.steps.append(SetMemslot(slot, 0, 0, 0, None, None))
+
+    @rule(slot=slots, access=_ACCESSES, address=_BYTES)
+    def guest(self, slot: int, access: Access, address: int) -> None:
+        """An access in a slot, and KVM_RUN."""
+        self.steps += (Guest(access, slot, address), Run(0))
+
+    @rule(access=_ACCESSES, address=_ANYWHERE)
+    def guest_elsewhere(self, access: Access, address: int) -> None:
+        """An access where there may be nothing, and KVM_RUN."""
+        self.steps += (Guest(access, None, address), Run(0))
+
+    @rule(access=_ACCESSES, address=_L2)
+    def guest_l2(self, access: Access, address: int) -> None:
+        """An access of L2's, and KVM_RUN."""
+        self.steps += (GuestL2(access, address), Run(0))
+
+    @rule(ipa=st.sampled_from(fresh.L2_PAGES), slot=slots, offset=_PAGES, prot=st.integers(0, 7))
+    def l1_map(self, ipa: int, slot: int, offset: int, prot: int) -> None:
+        """A page of L2's."""
+        self.steps.append(L1Map(ipa, slot, offset, prot, False))
+
+    @rule(flags=st.sampled_from((0, *fresh.RUN_FLAGS)))
+    def run(self, flags: int) -> None:
+        """KVM_RUN once more."""
+        self.steps.append(Run(flags))
+
+    @rule(on=st.booleans())
+    def memory_limit(self, on: bool) -> None:
+        """No page can be charged, or again some."""
+        self.steps.append(MemoryLimit(on))
+
+    @rule(part=_part_of(gmems), hole=st.booleans())
+    def fallocate(self, part: Part, hole: bool) -> None:
+        """Pages come or go."""
+        kind = PunchHole if hole else Allocate
+        self.steps.append(kind(part.start, part.size))
+
+    @rule(gmem=gmems)
+    def release(self, gmem: Part) -> None:
+        """The file goes."""
+        self.steps.append(ReleaseGmem(gmem.number))
+
+    @rule(part=_part_of(gmems))
+    def poison_gmem(self, part: Part) -> None:
+        """A memory error in a page of a file."""
+        self.steps.append(PoisonGmem(part.start))
+
+    @rule(part=_part_of(mems))
+    def poison_mem(self, part: Part) -> None:
+        """A memory error in a page of the VMM's."""
+        self.steps.append(PoisonMem(part.start))
+
+    @rule(part=_part_of(mems))
+    def unmap(self, part: Part) -> None:
+        """Memory of the VMM goes."""
+        self.steps.append(Unmap(part.start, part.size))
+
+    @rule(part=_part_of(mems), prot=st.sampled_from(fresh.PROTECTIONS))
+    def protect(self, part: Part, prot: Protection) -> None:
+        """Memory of the VMM becomes less accessible."""
+        self.steps.append(Protect(part.start, part.size, prot))
+
+    @rule(part=_part_of(mems))
+    def truncate(self, part: Part) -> None:
+        """The file behind memory gets shorter."""
+        self.steps.append(Truncate(part.number, part.offset))
+
+    @rule(part=_part_of(mems), mode=st.sampled_from(UserfaultMode))
+    def userfault(self, part: Part, mode: UserfaultMode) -> None:
+        """Faults of the VMM's memory go to a userfaultfd."""
+        self.steps.append(Userfault(part.start, part.size, mode))
+
+    @rule(slot=slots, log=st.booleans())
+    def look(self, slot: int, log: bool) -> None:
+        """The dirty log is read, or pages lose their access flag."""
+        self.steps.append(GetDirtyLog(slot) if log else Age(slot))
+
+    @rule()
+    def skip(self) -> None:
+        """The access in hand is skipped."""
+        self.steps.append(Skip())
+
+    @rule(step=_RARE)
+    def rare(self, step: Step) -> None:
+        """What needs nothing that was made before."""
+        self.steps.append(step)
+
+    def teardown(self) -> None:
+        """The case."""
+        self.examine(Case(self.vm, tuple(self.steps)))
+
+
+class Search:
+    """Examples, one after the other, until one shows something or the time is over."""
+
+    def __init__(self, kernel: str, length: float, epoch: float) -> None:
+        self.cases = 0
+        self.ended = False
+        self.signature = ""
+        self.seconds = 0.0
+        self._length = length
+        self._observer = Observer(Model(), kernel, KERNELS[kernel], Reading.PARANOID)
+        self._started = epoch
+
+    def examine(self, case: Case) -> None:
+        """One case."""
+        self.cases += 1
+        seen = self._observer.look(case)
+        self.seconds = time.monotonic() - self._started
+        if seen:
+            self.signature = str(seen[0].signature)
+        self.ended = bool(seen) or self.seconds >= self._length
+        if self.ended:
+            raise _EndError
+
+    def run(self, first: int) -> None:
+        """Until the end."""
+
+        class Examined(Machine):
+            examine = staticmethod(self.examine)
+
+        for number in count(first * _STRIDE):
+            with suppress(_EndError):
+                run_state_machine_as_test(seed(number)(Examined), settings=_HOW)
+            if self.ended:
+                return
+
+
+def main() -> None:
+    """Search, and say what came of it."""
+    parser = argparse.ArgumentParser(prog="fuzz.measuring.stateful")
+    parser.add_argument("--kernel", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--epoch", type=float, required=True)
+    given = parser.parse_args()
+    search = Search(given.kernel, given.seconds, given.epoch)
+    search.run(given.seed)
+    tried = Tried(bool(search.signature), search.cases, round(search.seconds, 2), search.signature)
+    sys.stdout.write(f"{msgspec.json.encode(tried).decode()}\n")
+
+
+if __name__ == "__main__":
+    main()

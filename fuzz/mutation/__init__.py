@@ -1,0 +1,1 @@
+"""Cases made from cases: other ones for the search, smaller ones for its findings."""

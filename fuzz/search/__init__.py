@@ -1,0 +1,1 @@
+"""One worker process: its orders, its engine, and what an execution is."""

@@ -1,0 +1,172 @@
+"""What one execution is: bytes to a case, the case on all kernels, the judge, and what to keep.
+
+It goes on after a finding: each is stored at once as it was found, then shrunk and stored again.
+An exception in here is our fault and never a finding: the input is kept apart, and it goes on.
+"""
+
+import re
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Final
+
+from emu import text, wire
+from emu.case import Case
+from emu.kvm.kvm_main import Kernel
+from emu.model import Model
+from emu.outcome import Outcomes
+from fuzz.directory.finding import Standing
+from fuzz.directory.shards import sha1
+from fuzz.directory.store import Store, StoreError
+from fuzz.expectation.expect import questions
+from fuzz.guidance.feedback import Feedback
+from fuzz.mutation.shrink import shrink, sort_key
+from fuzz.oracle.asked import Asked
+from fuzz.oracle.contract import Reading
+from fuzz.oracle.judge import judge
+from fuzz.oracle.view import Timeline
+from fuzz.search import recheck
+from fuzz.search.sighting import Observer, Sighting, sightings
+from fuzz.search.together import Together
+
+ASK_EVERY: Final = 16  # cases: to ask costs as much as to judge several
+NOTE_EVERY: Final = 512  # cases: a sample says what of the contract was put to the test
+SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
+
+
+class Target:
+    """One worker's search. ``age`` tells the seconds since the campaign began."""
+
+    def __init__(
+        self,
+        store: Store,
+        kernels: Mapping[str, Kernel],
+        reading: Reading,
+        feedback: Feedback,
+        age: Callable[[], float],
+    ) -> None:
+        self.cases = 0
+        self.harness_crashes = 0
+        self.questions = 0
+        self.hurried = False
+        self.recheck = recheck.Recheck(kernels)
+        self.asked = Asked()
+        self._store = store
+        self._reading = reading
+        self._feedback = feedback
+        self._age = age
+        self._model = Model()
+        self._kernels = dict(kernels)
+        self._together = Together(self._model, kernels)
+        self._sizes = {
+            finding.name: finding.size
+            for finding in store.findings()
+            # A case that shows it no more is no measure for one that does.
+            if finding.standing is Standing.THERE
+        }
+        self._uncounted: Counter[str] = Counter()
+        self._crash_sites: set[str] = set()
+        self._asked: set[str] = set()
+
+    def run(self, data: bytes) -> None:
+        """One execution. Raises only OSError or StoreError, when something cannot be stored."""
+        self.cases += 1
+        try:
+            case = wire.decode(data)
+            groups = self._together.run(case)
+            for outcomes, names in groups.items():
+                self._feedback.mark(outcomes.runs)
+                breaches = judge(case, outcomes, self._reading)
+                if breaches:
+                    for sighting in sightings(names, case, outcomes, breaches):
+                        self._see(sighting)
+                elif self.cases % ASK_EVERY == 0:
+                    self._ask(names, case, outcomes)
+            if self.cases % NOTE_EVERY == 0:
+                self._note(case, groups)
+            if self.cases % recheck.EVERY == 0:
+                self._run_again(data, case, groups)
+        except (OSError, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001 - we are wrong: keep the evidence, go on
+            self._crashed(data, error)
+
+    @property
+    def found(self) -> bool:
+        """Whether the campaign has a finding."""
+        return bool(self._sizes)
+
+    def forget_counts(self) -> None:
+        """What was seen so far had been seen before."""
+        self._uncounted.clear()
+
+    def store_counts(self) -> None:
+        """Writes down how often each finding was seen since the last time."""
+        for name, count in self._uncounted.items():
+            self._store.count(name, count)
+        self._uncounted.clear()
+
+    def _note(self, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> None:
+        """Counts what of the contract the case puts to the test, on every kernel."""
+        for outcomes, names in groups.items():
+            self.asked.note("", Timeline(case, outcomes), len(names))
+
+    def _run_again(self, data: bytes, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> None:
+        """Keeps a case that comes out otherwise on another machine."""
+        with self._feedback.paused():
+            difference = self.recheck.difference(case, groups)
+        if difference:
+            name = f"differed-{sha1(data)}"
+            self._store.record_harness_crash(name, data, f"{difference}\n\n{text.dump(case)}")
+
+    def _ask(self, kernels: Sequence[str], case: Case, outcomes: Outcomes) -> None:
+        """Keeps a case in which kernels do what was not expected, and break no clause."""
+        for kernel, question in product(kernels, questions(case, outcomes)):
+            name = f"{kernel}--{_slug(question.reason)}"
+            if name not in self._asked:
+                self._asked.add(name)
+                head = f"# A question, not a finding: {kernel}, step {question.step + 1}.\n"
+                content = f"{head}# {question.reason}\n{text.dump(case)}"
+                self.questions += self._store.record_question(name, content)
+
+    def _see(self, sighting: Sighting) -> None:
+        """Counts, and stores what is new or smaller than before."""
+        name, case = sighting.name, sighting.case
+        known = self._sizes.get(name)
+        # The number of steps first: it decides nearly always, and the rest of the key is dear.
+        if known is not None and (len(case.steps) > known.steps or sort_key(case) >= known):
+            self._uncounted[name] += 1
+            return
+        self._sizes[name] = sort_key(case)
+        age = self._age()
+        self._store.record(sighting.finding(age, 1, case))
+        smallest = self._shrunk(sighting)
+        self._store.record(smallest.finding(age, 0, case))
+        self._sizes[name] = sort_key(smallest.case)
+
+    def _shrunk(self, sighting: Sighting) -> Sighting:
+        name, wanted = sighting.kernel, sighting.signature
+        observer = Observer(self._model, name, self._kernels[name], self._reading)
+
+        def interesting(case: Case) -> bool:
+            return not self.hurried and observer.look_for(wanted, case) is not None
+
+        with self._feedback.paused():
+            smallest = shrink(sighting.case, interesting, SHRINK_BUDGET)
+            return observer.look_for(wanted, smallest) or sighting
+
+    def _crashed(self, data: bytes, error: Exception) -> None:
+        self.harness_crashes += 1
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__}-{frame.name}-{frame.lineno}"
+        if place not in self._crash_sites:
+            self._crash_sites.add(place)
+            lines = traceback.format_exception(error)
+            self._store.record_harness_crash(place, data, "".join(lines))
+
+
+def _slug(reason: str) -> str:
+    """A question's reason without its numbers, as a part of a file's name."""
+    words = re.sub(r"0x[0-9a-f]+", "", reason).lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:80]
