@@ -19,9 +19,9 @@ from emu import text, wire
 from emu.kernels import KERNELS
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
-from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Snapshot, SummaryLine, as_json, line
+from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.directory.finding import Finding
 from fuzz.directory.store import Store, StoreError, create_store, open_store
 from fuzz.guidance.coverage import Arms, Mode

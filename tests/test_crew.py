@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from emu import text, wire
-from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.campaign.member import Limits, cause, delay
 from fuzz.campaign.status import Snapshot, line
+from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.directory.series import samples
 from fuzz.directory.shards import sha1
 from fuzz.directory.store import Store, create_store

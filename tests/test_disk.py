@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from fuzz.campaign import recorder
-from fuzz.campaign.supervisor import run_campaign
 from fuzz.campaign.status import Snapshot, SummaryLine
+from fuzz.campaign.supervisor import run_campaign
 from fuzz.directory import durable
 from fuzz.directory.series import samples
 from fuzz.directory.store import Store, StoreError, create_store

@@ -21,8 +21,8 @@ import msgspec
 from emu import text
 from emu.live.unsupported import Unsupported
 from emu.model import Model
-from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.campaign.status import Snapshot
+from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from fuzz.campaign.supervisor import MissingEngineError
 from fuzz.campaign.member import CrewError
+from fuzz.campaign.supervisor import MissingEngineError
 from fuzz.directory import durable
 from triage.bench import (
     FORMAT,

@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from fuzz.campaign import status
-from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Summary
+from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
 from fuzz.directory.finding import Finding
 from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Mode
