@@ -181,6 +181,7 @@ NESTED: Final = [
     (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-map 0x5000 slot0+0x0 flags=write\n",
      "l2 read64 0x5008", EXCEPTION),
     ("l1-map 0x5000 0x9000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
+    ("l1-map 0x5000 0x1000009000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
     (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\n", "l2 read64 0x1008", DONE),
     (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\nl1-map 0x5000 slot0+0x0 flags=read\n",
      "l2 read64 0x1008", EXCEPTION),

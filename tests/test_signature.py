@@ -75,7 +75,7 @@ SITES: Final = [
         replace(FAULT, exceptions=((5, 0x86000021),)),
         "C12-user_mem_abort-natural",
     ),
-    (READ, outcome(-1, Errno.ENOMEM, MF, RECORD, access=IDLE), "C2-no-access-natural"),
+    (READ, outcome(-1, Errno.ENOMEM, MF, RECORD, access=IDLE), "C2-earlier-fault-natural"),
     # A record is guest_memfd's, whatever became of the slot.
     (OUTSIDE, outcome(-1, Errno.ENOMEM, MF, RECORD, access=0), "C2-gmem_abort-natural"),
     (OUTSIDE, outcome(0, 0, MF, RECORD, access=0), "C1-gmem_abort-natural"),

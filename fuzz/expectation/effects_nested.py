@@ -26,6 +26,7 @@ from fuzz.expectation.premises import Page, Premises
 
 L2_BITS: Final = 40
 _BLOCK: Final = 2 << 20
+_OUTPUT: Final = (1 << 48) - 1  # what a descriptor has room for
 _READ: Final = L1Bit.READ
 _NEEDED: Final = {
     Direction.READ: _READ,
@@ -60,7 +61,8 @@ class L1Tables:
         match step:
             case L1Map():
                 size = _BLOCK if step.block else PAGE_SIZE
-                self.leaves.append(Leaf(step.ipa & -size, size, output & -size, step.prot))
+                where = output & _OUTPUT & -size
+                self.leaves.append(Leaf(step.ipa & -size, size, where, step.prot))
             case L1Table(level):
                 self.displaced.add(level)
             case L1Vtcr(legal):

@@ -42,7 +42,7 @@ def _site(view: View, clause: str) -> str:
         return "earlier-fault"
     target = _aborted(view) if clause == "C5" else view.target
     if target is None:
-        return "run-loop" if clause == "C6" else "no-access"
+        return _WITHOUT_ACCESS.get(clause, "no-access")
     if target.is_vncr:
         return "kvm_translate_vncr"
     if clause == "C6":
@@ -59,6 +59,9 @@ def _aborted(view: View) -> Target | None:
             return target
     return view.target
 
+
+# The guest is at no access of its program, but was; or nothing has to do with one.
+_WITHOUT_ACCESS: Final = {"C1": "earlier-fault", "C2": "earlier-fault", "C6": "run-loop"}
 
 _NEVER_EMULATED: Final = (Direction.FETCH, Direction.WALK)
 
