@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.command import Gff
 from triage.observation import Observation
@@ -19,6 +20,7 @@ SEEN = Observation(
     observed=("run 1: 0 MMIO doorbell",),
     broken=False,
     differences=(),
+    complaints=(),
 )
 
 
@@ -56,15 +58,20 @@ PAGES = [
     #  what differs from SEEN                    what is shown below the title
     (SEEN, "  observed  run 1: 0 MMIO doorbell\nAs the file expects of v7.3.\n"),
     (
-        Observation("leak.case", SEEN.image, SEEN.linux, "", "step 1: no", (), False, ()),
+        Observation("leak.case", SEEN.image, SEEN.linux, "", "step 1: no", (), False, (), ()),
         "unsupported: step 1: no\n",
     ),
     (
         Observation(
             "leak.case", SEEN.image, SEEN.linux, "v7.3", "", SEEN.observed, False,
-            (Difference("run 1: -1 EIO UNKNOWN", "run 1: 0 MMIO doorbell"),),
+            (Difference("run 1: -1 EIO UNKNOWN", "run 1: 0 MMIO doorbell"),), (),
         ),
         DIFFERENT,
+    ),
+    (
+        replace(SEEN, complaints=("WARN: WARNING: at \x1b[2J",)),
+        "  observed  run 1: 0 MMIO doorbell\n"
+        "  console   WARN: WARNING: at \\x1b[2J\nAs the file expects of v7.3.\n",
     ),
 ]  # fmt: skip
 

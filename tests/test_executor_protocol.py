@@ -11,6 +11,7 @@ from emu import text
 from emu.access import Access
 from emu.case import Case
 from emu.live import protocol
+from emu.live.console import Complaint, ConsoleFinding
 from emu.live.machine import LiveMachine
 from emu.live.pair import Pair
 from emu.live.process import Process
@@ -148,12 +149,17 @@ class Named:
         """Its name, in place of an outcome."""
         return Unsupported(self._name, None)
 
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """One, with its name."""
+        return (ConsoleFinding(Complaint.WARN, self._name),)
+
 
 def test_of_two_machines_the_one_for_nested_guests_gets_these_and_no_others() -> None:
     pair = Pair(Named("plain", HOST), Named("nested", NESTED_HOST))
     assert str(pair.run(text.load("run\n"))) == "plain"
     assert str(pair.run(text.load("vm nested\nrun\n"))) == "nested"
     assert pair.host is HOST
+    assert [each.line for each in pair.complaints()] == ["plain", "nested"]
 
 
 UNSUPPORTED = [

@@ -35,6 +35,7 @@ class Observation(msgspec.Struct, frozen=True):
 
     ``linux`` is the kernel's own version, ``kernel`` the modelled one that a file's expectation is
     taken from, "" where it has none. ``unsupported``: why the case was not played, or "".
+    ``complaints``: what the kernel said on its console meanwhile, a finding of its own.
     """
 
     file: str
@@ -45,6 +46,7 @@ class Observation(msgspec.Struct, frozen=True):
     observed: tuple[str, ...]
     broken: bool
     differences: tuple[Difference, ...]
+    complaints: tuple[str, ...]
 
 
 @contextmanager
@@ -122,4 +124,5 @@ def observe(machine: Machine, image: str, given: CaseInput) -> Observation:
         observed=tuple(spell(line) for line in lines),
         broken=any(isinstance(line, ExpectedRun) and line.clauses for line in lines),
         differences=differences(expectation.lines, lines) if expectation and played else (),
+        complaints=tuple(f"{each.complaint.value}: {each.line}" for each in machine.complaints()),
     )

@@ -5,6 +5,7 @@ from rich.text import Text
 
 from triage.explained import diff
 from triage.observation import Observation
+from triage.screen import printable
 
 
 def observed(observation: Observation) -> RenderableType:
@@ -16,7 +17,8 @@ def observed(observation: Observation) -> RenderableType:
     lines = [Text(f"  observed  {line}") for line in observation.observed]
     if not lines:
         lines = [Text("The case has no KVM_RUN: nothing was judged.", style="yellow")]
-    return Group(title, *lines, *_comparison(observation))
+    said = [Text(f"  console   {printable(line)}", "bold red") for line in observation.complaints]
+    return Group(title, *lines, *said, *_comparison(observation))
 
 
 def _comparison(observation: Observation) -> list[Text]:

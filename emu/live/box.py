@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Final, Self
 
-from emu.live.console import Console
+from emu.live.console import Console, ConsoleFinding
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
 from emu.live.injector import HOOK, Injector
@@ -39,11 +39,15 @@ class Box:
         self.saved: Final = saved
         self.console: Final = Console()
         self.restarts = 0
-        self._owns = owns
         self._stub: socket.socket | None = None
         self._injector: Injector | None = None
-        self._errors = TemporaryFile()  # noqa: SIM115 - closed by close
-        self._resume()
+        with ExitStack() as stack:
+            if owns:
+                stack.callback(saved.close)
+            stack.callback(self.console.close)
+            self._errors = stack.enter_context(TemporaryFile())
+            self._resume()
+            self._files = stack.pop_all()
 
     @property
     def hello(self) -> bytes:
@@ -61,6 +65,10 @@ class Box:
         self.console.cut()
         self.restarts += 1
         self._resume()
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """What its kernel complained of since this was last asked."""
+        return self.console.news()
 
     def probe(self, limit: float) -> float:
         """The seconds until the executor answers. Only when it was asked nothing else."""
@@ -88,10 +96,7 @@ class Box:
     def close(self) -> None:
         """Kill it."""
         self._end()
-        self.console.close()
-        self._errors.close()
-        if self._owns:
-            self.saved.close()
+        self._files.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,15 +118,14 @@ class Box:
                 self._stub, stub = socket.socketpair()
                 stack.enter_context(stub)
             self._process = self.saved.resume(qemus, self.console, self._errors, stub)
-        try:
+        with ExitStack() as failed:
+            failed.callback(self._end)
             if self.saved.nested:
                 first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
                 self.channel.settimeout(None)
             if self._stub is not None:
                 self._injector = _injector(self._stub, self.hello)
-        except BoxError:
-            self._end()
-            raise
+            failed.pop_all()
 
     def _end(self) -> None:
         ended(self._process)

@@ -8,6 +8,7 @@ from emu import wire
 from emu.case import Case
 from emu.live import probes, protocol
 from emu.live.channel import receive
+from emu.live.console import ConsoleFinding
 from emu.live.protocol import Answer, Failed, Kind, ProtocolError
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported, objection
@@ -31,6 +32,9 @@ class Port(Protocol):
     def restart(self) -> None:
         """Start anew, whatever it is doing."""
 
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """What its kernel complained of since this was last asked; nothing of a host's own."""
+
 
 class LiveMachine:
     """An executor, and what its host can do. One case at a time."""
@@ -53,12 +57,16 @@ class LiveMachine:
             return Unsupported(answer.reason, None)
         return answer
 
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """What the kernel complained of on its console since this was last asked."""
+        return self._port.complaints()
+
     def ask(self, data: bytes) -> Answer:
         """The executor's answer to the bytes of a case, whatever this side makes of them."""
         self._number += 1
         channel = self._port.channel
-        channel.settimeout(NESTED_TIME_LIMIT if self.host.nested else TIME_LIMIT)
         try:
+            channel.settimeout(NESTED_TIME_LIMIT if self.host.nested else TIME_LIMIT)
             channel.sendall(protocol.frame(Kind.CASE, self._number, data))
         except OSError as error:
             raise BoxError(f"the executor is gone: {error.strerror}") from None

@@ -6,6 +6,7 @@ That box is slower, and is booted each time that it starts anew.
 from typing import Protocol
 
 from emu.case import Case
+from emu.live.console import ConsoleFinding
 from emu.live.unsupported import Host, Unsupported
 from emu.outcome import Outcomes
 
@@ -17,6 +18,9 @@ class Machine(Protocol):
 
     def run(self, case: Case) -> Outcomes | Unsupported:
         """What came of it; BoxError."""
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """What the kernel complained of on its console since this was last asked."""
 
 
 class Pair:
@@ -30,3 +34,7 @@ class Pair:
     def run(self, case: Case) -> Outcomes | Unsupported:
         """What came of it, on the one or the other."""
         return (self._nested if case.vm.nested else self._plain).run(case)
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """Of either kernel."""
+        return (*self._plain.complaints(), *self._nested.complaints())

@@ -153,8 +153,10 @@ class Pool:
             while self._fill(requests):
                 yield from self._answers()
         finally:
+            # Not by its channel: a box that could not start anew has closed it.
+            for key in list(self._selector.get_map().values()):
+                self._selector.unregister(key.fileobj)
             for lane in self._lanes:
-                self._selector.unregister(lane.box.channel)
                 if lane.waiting:
                     lane.waiting.clear()
                     lane.revive()

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from emu.live.channel import receive
+from emu.live.console import ConsoleFinding
 
 
 class Process:
@@ -26,6 +27,10 @@ class Process:
         """Start anew; what it was asked is lost."""
         self.close()
         self._start()
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        """None: the console of this host is not ours to read."""
+        return ()
 
     def close(self) -> None:
         """End it."""

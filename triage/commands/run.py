@@ -83,6 +83,6 @@ def _observe(cases: list[CaseInput], image: str, *, json: bool) -> Status:
     else:
         for number, observation in enumerate(seen):
             show(*([""] if number else []), observed(observation))
-    if any(each.broken or each.differences for each in seen):
+    if any(each.broken or each.differences or each.complaints for each in seen):
         return Status.FINDINGS
     return Status.MISSING if any(each.unsupported for each in seen) else Status.CLEAN
