@@ -17,6 +17,7 @@ from tests.handmade import (
     GMEM,
     GPA,
     MF,
+    MMIO,
     NISV,
     NO_MEMORY,
     POISONED,
@@ -202,3 +203,13 @@ def test_a_retry_that_succeeds_is_cleared() -> None:
     assert condemned(source, NO_MEMORY, DONE) == []
     record = (0, GPA, 0x1000, 0)
     assert condemned(source, NO_MEMORY, outcome(-1, Errno.EFAULT, MF, record)) == ["C12"]
+
+
+def test_a_guest_may_be_past_an_access_that_the_vmm_has_emulated() -> None:
+    source = "guest read64 0x60000010\nrun\nrun\n"
+    exit_ = outcome(0, 0, MMIO, (0x60000010, 0, 8, 0))
+    failed = replace(FAULT, before=MMIO, moved=True, changed=True)
+    assert condemned(source, exit_, failed) == []
+    assert condemned(source, exit_, replace(failed, before=UNKNOWN)) == ["C12"]
+    another = "guest read64 0x60000010\nrun\nguest read64 0x60000020\nrun\n"
+    assert condemned(another, exit_, failed) == ["C12"]

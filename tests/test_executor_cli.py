@@ -70,8 +70,8 @@ PAGES = [
     ),
     (
         replace(SEEN, complaints=("WARN: WARNING: at \x1b[2J",)),
-        "  observed  run 1: 0 MMIO doorbell\n"
-        "  console   WARN: WARNING: at \\x1b[2J\nAs the file expects of v7.3.\n",
+        ("  observed  run 1: 0 MMIO doorbell\n"
+        "  console   WARN: WARNING: at \\x1b[2J\nAs the file expects of v7.3.\n"),
     ),
 ]  # fmt: skip
 

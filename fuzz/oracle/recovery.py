@@ -49,6 +49,8 @@ def _is_as_before(view: View) -> str | None:
     scene = view.scene
     if scene.forced_abort or scene.forced_exit or takes_exception(view):
         return None  # forced, or told by C10
+    if view.was_emulated:
+        return None
     if run.moved:
         return f"the guest's PC is past the access that failed with {_told(run)}"
     if _may_be_half_done(view):

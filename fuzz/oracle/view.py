@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from emu.abi import Errno
+from emu.abi import Errno, ExitReason
 from emu.case import Case, Run, SetMemslot, VmConfig
 from emu.injection import At
 from emu.outcome import Outcomes, RunOutcome
@@ -151,6 +151,17 @@ class View:
         """The same vCPU's next KVM_RUN."""
         later = self.timeline.outcomes.runs[self.number + 1 :]
         return next((run for run in later if run.vcpu == self.run.vcpu), None)
+
+    @property
+    def was_emulated(self) -> bool:
+        """Whether the call began by completing the access that the guest is at: the VMM emulated
+        it, and what failed is what comes after.
+        """
+        if self.run.before != ExitReason.MMIO:
+            return False
+        earlier = self.timeline.outcomes.runs[: self.number]
+        last = next((run for run in reversed(earlier) if run.vcpu == self.run.vcpu), None)
+        return last is not None and last.access == self.run.access
 
     @property
     def is_of_an_earlier_fault(self) -> bool:
