@@ -42,6 +42,8 @@ ANSWERS: Final = [
     (GMEM, "punch gmem0+0x1000 size=0x7ffffffffffff000", {27, Errno.EINVAL}),
     (GMEM, "allocate gmem0+0x1000 size=0x1000", {0}),
     (GMEM, "allocate gmem0+0x1000 size=0x2000", {Errno.EINVAL}),
+    (GMEM, "punch gmem0+0x1000 size=0x7fffffffffffffff", {27, Errno.EINVAL}),
+    (GMEM, "punch gmem0+0x7fffffffffffffff size=0x1", {27, Errno.EINVAL}),
     # A region: what is wrong in itself.
     (ANON, "memslot 1 gpa=0x50000000 size=0x800 mem0+0x0", {Errno.EINVAL}),
     (ANON, "memslot 1 gpa=0x50000800 size=0x1000 mem0+0x0", {Errno.EINVAL}),
@@ -57,6 +59,15 @@ ANSWERS: Final = [
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x0 flags=readonly,guest-memfd",
      {Errno.EINVAL}),
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x8 flags=guest-memfd", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x100000000 size=0x1000000000 mem0+0x0", {0}),
+    (ANON, "memslot 0 gpa=0x40000000 size=0x0 mem0+0x1000001000", {0, Errno.EINVAL}),
+    (ANON.replace("mem0+0x0", "mem0+0x1000001000"),
+     "memslot 0 gpa=0x40000000 size=0x2000 mem0+0x1000001000", {0, Errno.EINVAL}),
+    (GMEM + ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0x0 gmem0+0x8", {0}),
+    # The harness's own addresses, up to their end.
+    (ANON, "memslot 0 gpa=0xf0001000 size=0x0", {0}),
+    (ANON, "memslot 1 gpa=0xf0000000 size=0x1 mem0+0x0", {Errno.EINVAL, Errno.EEXIST}),
+    (ANON, "memslot 1 gpa=0xf0400000 size=0x1000 mem0+0x0", {0}),
     # What does not go with what is there.
     ("", "memslot 0 delete", {Errno.EINVAL}),
     (ANON, "memslot 0 delete", {0}),
@@ -77,6 +88,9 @@ ANSWERS: Final = [
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x2000 flags=guest-memfd", {Errno.EINVAL}),
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
      {Errno.EEXIST, Errno.EINVAL}),
+    (GMEM + "fail kvm_gmem_bind EIO\n",
+     "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
+     {Errno.EEXIST, Errno.EINVAL, Errno.EIO}),
     (GMEM + "memslot 0 delete\nfail kvm_gmem_bind EIO\n",
      "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd", {0, Errno.EIO}),
     ("create gmem0 size=0x1000\n", "memslot 0 gpa=0x0 size=0x1000 gmem0+0x0 flags=guest-memfd",
@@ -86,6 +100,9 @@ ANSWERS: Final = [
     ("vm ipa-bits=32\n" + ANON, "memslot 1 gpa=0xfffff000 size=0x2000 mem0+0x0", {Errno.EFAULT}),
     ("vm mte\ncreate mem0 size=0x1000 file\n", "memslot 0 gpa=0x0 size=0x1000 mem0+0x0",
      {0, Errno.EINVAL}),
+    ("vm ipa-bits=32\ncreate gmem0 size=0x1000\n",
+     "memslot 0 gpa=0x100000000 size=0x1000 gmem0+0x0 flags=guest-memfd",
+     {Errno.EFAULT, Errno.EINVAL}),
     (PROTECTED + ANON, "memslot 0 delete", {0, Errno.EPERM}),
     (PROTECTED + ANON, "memslot 0 gpa=0x50000000 size=0x2000 mem0+0x0", {0, Errno.EPERM}),
     (PROTECTED + ANON, "memslot 1 gpa=0x50000000 size=0x1000 mem0+0x0 flags=readonly",
@@ -97,6 +114,7 @@ ANSWERS: Final = [
     ("", "ioeventfd gpa=0x0 size=4", {0}),
     ("ioeventfd gpa=0x0 size=4\n", "ioeventfd gpa=0x0 size=4", {Errno.EEXIST}),
     ("", "ioeventfd gpa=0xffffffffffffffff size=4", {Errno.EINVAL}),
+    ("", "ioeventfd gpa=0xfffffffffffffffb size=4", {0}),
     (ANON, "munmap mem0+0x0 size=0x1000", None),
 ]  # fmt: skip
 

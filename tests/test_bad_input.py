@@ -1,12 +1,15 @@
 """Bad usage and bad input: one clear line, exit status 2, nothing else."""
 
+import os
 from pathlib import Path
 from random import Random
 from typing import Final
 
+import msgspec
 import pytest
 
 from emu import text, wire
+from fuzz.exhaustive.ledger import COVERAGE
 from tests.command import LEAK, Gff, campaign, finding
 
 EXPECTATION: Final = "---\nclaim v7.3\n  run 1: 0 MMIO doorbell\n"
@@ -17,6 +20,8 @@ REFUSED: Final = [
     (["run"], "missing argument"),
     (["run", "absent.case"], "absent.case: No such file"),
     (["run", "folder.case"], "folder.case: a directory"),
+    (["run", "pipe.case"], "pipe.case: no plain file, expected a case file"),
+    (["run", "/dev/null"], "/dev/null: no plain file, expected a case file"),
     (["run", "empty.case"], "empty.case: an empty file"),
     (["run", "empty"], "empty: an empty file"),
     (["run", "huge.case"], "huge.case: larger than 16 MiB"),
@@ -54,6 +59,8 @@ REFUSED: Final = [
         ["fuzz", "--for", "1s", "--campaign", "folder.case"],
         "folder.case: not empty, and not a",
     ),
+    (["status", "searched"], "searched: an exhaustive search, not a campaign; gff exhaust tells"),
+    (["report", "searched"], "searched: an exhaustive search, not a campaign; gff exhaust tells"),
     (["triage", "list", "absent"], "absent: not a campaign"),
     (["triage", "list", "folder.case"], "folder.case: not a campaign"),
     (["triage", "list", "leak.case"], "leak.case: not a campaign"),
@@ -114,6 +121,9 @@ def mess(tmp_path: Path, leak: Path) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
     (tmp_path / "nothing").mkdir()
+    os.mkfifo(tmp_path / "pipe.case")
+    searched = campaign(tmp_path / "searched")
+    searched.configure(msgspec.structs.replace(searched.configuration(), coverage=COVERAGE))
     some = ("C2-gmem_abort-natural", "C2-gmem_abort-injected")
     campaign(tmp_path / "some", *(finding(each, "v7.3", 1.0) for each in some))
     (campaign(tmp_path / "hollow").root / "findings").rmdir()

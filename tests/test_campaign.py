@@ -15,154 +15,19 @@ from typing import Final
 import msgspec
 import pytest
 
-from emu import text, wire
-from emu.kernels import KERNELS
-from emu.kernels.releases import V73
-from emu.kvm.state import Vcpu
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Snapshot, SummaryLine, as_json, line
 from fuzz.campaign.supervisor import Settings, run_campaign
-from fuzz.directory.finding import Finding
 from fuzz.directory.store import Store, StoreError, create_store, open_store
-from fuzz.guidance.coverage import Arms, Mode
-from fuzz.guidance.feedback import Feedback
+from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
-from fuzz.search.target import Target
 from tests.test_store import configuration
 
 CHECKOUT: Final = Path(__file__).parent.parent
 LEAK: Final = "v7.3--C2-gmem_abort-natural"
-LEAKING: Final = """
-vm cold
-create gmem2 size=0x3000 flags=mmap,init-shared
-create mem0 size=0x1000 anon
-memslot 1 gpa=0x80000000 size=0x3000 gmem2+0x0 flags=guest-memfd
-guest write-pair slot1+0x1008
-run
-guest read-simd slot1+0x2010
-memory-limit on
-run
-memory-limit off
-run
-"""
 needs_atheris: Final = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="no wheel for this platform"
 )
-
-
-# ONE EXECUTION
-
-
-class Stumbling(V73):
-    """A model with a mistake of ours in it."""
-
-    def kvm_vcpu_ioctl_run(self, vcpu: Vcpu) -> int:
-        raise ZeroDivisionError(f"ours, after exit_reason {vcpu.run.exit_reason}")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return create_store(tmp_path / "campaign", configuration())
-
-
-def target(store: Store, feedback: Feedback | None = None) -> Target:
-    kernels = {"v7.3": KERNELS["v7.3"]}
-    return Target(store, kernels, Reading.STRICT, feedback or Feedback(Arms()), lambda: 1.5)
-
-
-def data(case: str) -> bytes:
-    return wire.encode(text.load(case))
-
-
-def only_finding(store: Store) -> Finding:
-    (finding,) = store.findings()
-    return finding
-
-
-def test_a_finding_is_stored_with_its_first_and_its_smallest_case(store: Store) -> None:
-    target(store).run(data(LEAKING))
-    finding = only_finding(store)
-    assert finding.name == LEAK
-    assert finding.first == text.dump(text.load(LEAKING))
-    assert finding.smallest == (
-        "create gmem0 size=0x1000 flags=mmap\n"
-        "memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0 flags=guest-memfd\n"
-        "memory-limit on\n"
-        "guest read64 slot0+0x0\n"
-        "run\n"
-    )
-    assert (finding.errno, finding.exit_reason) == ("ENOMEM", "MEMORY_FAULT")
-    assert finding.outcome.startswith("-1 ENOMEM MEMORY_FAULT gpa=0x40000000 size=0x1000")
-    assert finding.found_after_s == 1.5
-    assert finding.size.steps == 5
-
-
-def test_a_finding_seen_again_is_counted_and_not_found_again(store: Store) -> None:
-    worker = target(store)
-    for _ in range(3):
-        worker.run(data(LEAKING))
-    worker.store_counts()
-    worker.store_counts()
-    assert only_finding(store).count == 3
-
-
-def test_what_an_earlier_run_has_found_is_known(store: Store) -> None:
-    target(store).run(data(LEAKING))
-    before = only_finding(store)
-    again = target(store)
-    again.run(data("\n".join(LEAKING.splitlines()[2:])))
-    assert only_finding(store) == before
-    again.store_counts()
-    assert only_finding(store).count == 2
-
-
-def test_a_natural_finding_is_not_shrunk_to_an_injected_one(store: Store) -> None:
-    # Without the limit, the injected error would leak just the same, in a case as small.
-    target(store).run(data(LEAKING + "fail kvm_gmem_get_pfn ENOMEM\nguest read64 slot1+0x0\nrun\n"))
-    natural = next(finding for finding in store.findings() if finding.name == LEAK)
-    assert "fail" not in natural.smallest
-    assert "memory-limit on" in natural.smallest
-
-
-def test_shrinking_leaves_no_marks_behind(store: Store) -> None:
-    first, second = Feedback(Arms()), Feedback(Arms())
-    target(store, first).run(data(LEAKING))
-    target(store, second).run(data(LEAKING))
-    assert any(first.outcomes)
-    assert first.outcomes == second.outcomes
-
-
-def test_a_worker_that_is_told_to_stop_stores_what_it_has_found_and_shrinks_no_more(
-    store: Store,
-) -> None:
-    worker = target(store)
-    worker.hurried = True
-    worker.run(data(LEAKING))
-    finding = only_finding(store)
-    assert finding.smallest == finding.first == text.dump(text.load(LEAKING))
-
-
-def test_a_mistake_of_ours_is_kept_apart_from_findings_and_does_not_stop_the_search(
-    store: Store,
-) -> None:
-    worker = Target(store, {"v7.3": Stumbling()}, Reading.STRICT, Feedback(Arms()), lambda: 0.0)
-    for _ in range(3):
-        worker.run(data(LEAKING))
-    assert (worker.cases, worker.harness_crashes) == (3, 3)
-    assert store.findings() == []
-    (kept,) = store.harness.glob("*.bytes")
-    assert kept.read_bytes() == data(LEAKING)
-    assert "ZeroDivisionError: ours" in kept.with_suffix(".txt").read_text()
-
-
-def test_a_finding_that_cannot_be_stored_is_no_mistake_of_ours_and_not_passed_over(
-    store: Store,
-) -> None:
-    shutil.rmtree(store.root / "findings")
-    worker = Target(store, {"v7.3": KERNELS["v7.3"]}, Reading.STRICT, Feedback(Arms()), lambda: 0.0)
-    with pytest.raises(FileNotFoundError):
-        worker.run(data(LEAKING))
-    assert worker.harness_crashes == 0
 
 
 # A CAMPAIGN
@@ -231,6 +96,60 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     )
     assert after[LEAK].found_after_s == before[LEAK].found_after_s
     assert after[LEAK].count >= before[LEAK].count
+
+
+@needs_atheris
+def test_the_questions_of_a_campaign_are_those_in_its_directory(tmp_path: Path) -> None:
+    known = create_store(tmp_path / "c", configuration())
+    for name in ("one", "other"):
+        known.record_question(name, "a case")
+    last = run_campaign(replace(settings(tmp_path / "c"), cases=10), ignore)
+    assert last.snapshot.questions == 2
+    assert json.loads(as_json(last))["questions"] == 2
+
+
+@needs_atheris
+def test_branches_do_not_become_fewer_when_a_campaign_goes_on(tmp_path: Path) -> None:
+    first = run_campaign(replace(settings(tmp_path / "c"), cases=4000), ignore)
+    # What the inputs of the corpus reach is counted anew, and nothing more is run.
+    worker = open_store(tmp_path / "c").root / "workers" / "0.json"
+    worker.unlink()
+    again = run_campaign(replace(settings(tmp_path / "c"), cases=1, seed=2), ignore)
+    assert again.snapshot.arms >= first.snapshot.arms
+    # Without the corpus, the worker's last word tells.
+    shutil.rmtree(tmp_path / "c" / "corpus" / "0")
+    third = run_campaign(replace(settings(tmp_path / "c"), cases=1, seed=3), ignore)
+    assert third.snapshot.arms >= again.snapshot.arms
+
+
+@needs_atheris
+def test_branches_of_another_model_are_forgotten(tmp_path: Path) -> None:
+    run_campaign(replace(settings(tmp_path / "c"), cases=10), ignore)
+    known = open_store(tmp_path / "c")
+    last = known.status(0)
+    before = known.configuration()
+    assert last is not None
+    assert before.code is not None
+    known.set_status(0, msgspec.structs.replace(last, arms=9998, arms_known=9999))
+    same = run_campaign(replace(settings(tmp_path / "c"), cases=10), ignore).snapshot
+    assert (same.arms, same.arms_known) == (9998, 9999)
+    code = msgspec.structs.replace(before.code, model="another")
+    known.configure(msgspec.structs.replace(before, code=code))
+    other = run_campaign(replace(settings(tmp_path / "c"), cases=10), ignore).snapshot
+    assert 0 < other.arms <= last.arms_known == other.arms_known
+
+
+@needs_atheris
+def test_nothing_is_begun_in_a_directory_that_is_anothers(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def begin() -> None:
+        begun.append("again")
+
+    run_campaign(replace(settings(tmp_path / "c"), cases=1), ignore, on_start=begin)
+    with open_store(tmp_path / "c").claimed(), pytest.raises(StoreError, match="another campaign"):
+        run_campaign(settings(tmp_path / "c"), ignore, on_start=begin)
+    assert begun == ["again"]
 
 
 @needs_atheris

@@ -1,5 +1,6 @@
 """The commands of ``gff``: exit statuses, JSON, and what people read."""
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from emu import text, wire
-from emu.kernels import CATALOGUE, KERNELS
+from emu.kernels import CATALOGUE, KERNELS, Kind
 from fuzz.campaign.status import Summary, snapshot
 from fuzz.oracle.contract import CLAUSES, Reading
 from tests.command import LEAK, Ended, Gff, campaign, finding, started
@@ -221,7 +222,8 @@ def test_kernels_are_called_by_their_names_and_not_by_their_classes(call: Gff) -
 def test_what_only_the_paranoid_reading_condemns_is_marked(call: Gff) -> None:
     out = " ".join(call("kernels").out.split())
     lists = re.findall(r"Breaks: ([^.]*)\.", out)
-    assert len(lists) == sum(bool(entry.breaks) for entry in CATALOGUE.values())
+    alike = len(re.findall(r"Breaks what v\d\.\d+ breaks\.", out))
+    assert len(lists) + alike == sum(bool(entry.breaks) for entry in CATALOGUE.values())
     for each in lists:
         *others, last = each.split("; ")
         paranoid = set(re.findall(r"C\d+", last)) <= PARANOID_ONLY
@@ -229,6 +231,40 @@ def test_what_only_the_paranoid_reading_condemns_is_marked(call: Gff) -> None:
         assert not PARANOID_ONLY & set(re.findall(r"C\d+", "".join(others)))
         assert paranoid or not PARANOID_ONLY & set(re.findall(r"C\d+", last))
     assert "C3-earlier-fault-injected; C7-gmem_abort-natural, " in out
+
+
+def test_a_release_that_breaks_what_another_does_only_says_so(call: Gff) -> None:
+    out = " ".join(call("kernels", "--kind", "release").out.split())
+    told: set[tuple[str, ...]] = set()
+    releases = [each for each in CATALOGUE.values() if each.kind is Kind.RELEASE]
+    for each in releases:
+        told.add(each.breaks)
+    assert 1 < out.count("Breaks: ") == len(told) < len(releases)
+    assert out.count("Breaks what v7.3 breaks.") >= 1
+
+
+@pytest.mark.parametrize(
+    ("named", "kinds"),
+    [
+        (["release"], {Kind.RELEASE}),
+        (["thread"], {Kind.PROPOSAL}),
+        (["proposal"], {Kind.PROPOSAL}),
+        (["clean", "twin"], {Kind.CLEAN, Kind.TWIN}),
+        (["bad"], {Kind.KNOWN_BAD}),
+        ([], set(Kind)),
+    ],
+)
+def test_kernels_of_a_kind_are_listed_alone(call: Gff, named: list[str], kinds: set[Kind]) -> None:
+    words = [word for name in named for word in ("--kind", name)]
+    listed = json.loads(call("kernels", *words, "--json").out)["kernels"]
+    wanted = [name for name, each in CATALOGUE.items() if each.kind in kinds]
+    assert [each["name"] for each in listed] == wanted
+
+
+def test_an_unknown_kind_of_kernel_is_refused(call: Gff) -> None:
+    ended = call("kernels", "--kind", "releases")
+    assert ended.status == 2
+    assert "unknown kind 'releases', did you mean release?" in ended.err
 
 
 def test_a_command_to_type_is_as_gff_was_started(
@@ -304,17 +340,58 @@ def test_a_campaign_finds_the_leak_and_lists_it(call: Gff) -> None:
     ended = call("fuzz", "--for", "20s", "--cases", "4000", "--workers", "1", "--seed", "1")
     assert ended.status == 1
     assert "C2-gmem_abort-natural on v7.3: -1 ENOMEM MEMORY_FAULT" in ended.out
-    listed = ended.out.partition("\n\n")[2]
+    _, table, shown, _ = ended.out.split("\n\n")
+    names = [line.split()[0] for line in table.splitlines()[1:]]
     # What a VMM acts on comes first: a report with return value 0.
-    heads = [line for line in listed.splitlines() if line.endswith("on v7.3  claim (model)")]
-    assert heads[0].startswith(("C1-kvm_translate_vncr-natural", "C2-gmem_abort-natural"))
-    assert "C2-gmem_abort-natural on v7.3  claim (model)" in heads
-    assert "    memory-limit on\n" in listed
-    assert ended.out.endswith(f"next: gff triage show {heads[0].split()[0]} campaign\n")
+    assert names[0] in ("C1-kvm_translate_vncr-natural", "C2-gmem_abort-natural")
+    assert "C2-gmem_abort-natural" in names
+    # One of them whole, and how to see another.
+    assert shown.startswith(f"{names[0]} on v7.3  claim (model)\n")
+    assert shown.endswith("    run")
+    assert ended.out.count("claim (model)") == 1
+    assert ended.out.endswith(f"next: gff triage show {names[1]} campaign\n")
     assert call("triage", "list").status == 1
     continued = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "500", "--workers", "1")
     assert continued.status == 0
     assert continued.err.startswith("campaign goes on: ")
+
+
+ENDINGS: Final = [
+    # No case where each needs an injected error: the first is the next to look at.
+    (("C2-one-injected",), 0, "C2-one-injected"),
+    (("C2-one-injected", "C2-other-injected"), 0, "C2-one-injected"),
+    (("C2-one-natural",), 1, "C2-one-natural"),
+    (("C2-one-natural", "C2-other-natural"), 1, "C2-other-natural"),
+    (("C2-one-natural", "C2-one-injected"), 1, "C2-one-injected"),
+]
+
+
+@pytest.mark.parametrize(("signatures", "cases", "following"), ENDINGS)
+def test_a_campaign_ends_with_a_table_and_the_case_of_its_first_natural_finding(
+    call: Gff,
+    monkeypatch: pytest.MonkeyPatch,
+    signatures: tuple[str, ...],
+    cases: int,
+    following: str,
+) -> None:
+    found = [finding(each, "v7.3", 1.0) for each in signatures]
+    over = Summary(("v7.3",), snapshot([], found, at_work=[], restarts=0))
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: over)
+    ended = call("fuzz", "--for", "1s")
+    assert ended.status == 1
+    assert ended.out.count(LEAK.splitlines()[0]) == cases
+    table = ended.out.split("\n\n")[0].splitlines()[2:]
+    assert [line.split()[0] for line in table] == list(signatures)
+    assert ended.out.endswith(f"next: gff triage show {following} campaign\n")
+
+
+def test_a_campaign_that_is_refused_is_not_said_to_go_on(call: Gff, tmp_path: Path) -> None:
+    known = campaign(tmp_path / "campaign", finding("C2-gmem_abort-natural", "v7.3", 1.0))
+    with known.claimed():
+        ended = call("fuzz", "--engine", "plain")
+    assert ended.status == 2
+    assert ended.err.endswith("campaign: another campaign is at work there\n")
+    assert ended.err.count("\n") == 1
 
 
 def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:

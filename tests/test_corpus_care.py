@@ -113,6 +113,69 @@ def test_a_case_file_that_expects_outcomes_is_never_pruned(call: Gff, tmp_path: 
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["known.case"]
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_a_directory_of_somebody_elses_files_is_not_pruned(
+    call: Gff, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    folder = put(tmp_path / "docs", QUIET, USELESS)
+    (folder / "guide.md").write_text("# How to\n")
+    (folder / "guide2.md").write_text("# How to\n")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    ended = call("corpus", "prune", "docs", *more)
+    assert (ended.status, ended.out) == (Status.USAGE, "")
+    assert ended.err == (
+        "gff: docs: taken for kind libfuzzer, where every file is an input;"
+        " docs/guide.md is none, so nothing is removed\n"
+    )
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+# What may lie in a plain directory that is pruned, and what may not.
+LYING_THERE: Final = [
+    ("renamed", USELESS, True),
+    (sha1(b"havoc"), b"havoc", True),
+    (sha1(b""), b"", True),
+    ("renamed", USELESS + b"torn", False),
+    ("0" * 40, b"havoc", False),
+    ("empty", b"", False),
+    ("large", bytes(1 << 21), False),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "pruned"), LYING_THERE)
+def test_an_input_is_told_by_its_name_or_by_its_bytes(
+    call: Gff, tmp_path: Path, name: str, content: bytes, pruned: bool
+) -> None:
+    folder = put(tmp_path / "here", QUIET, LEAKING)
+    (folder / name).write_bytes(content)
+    assert (call("corpus", "prune", "here").status is Status.CLEAN) == pruned
+    # What is empty was no case, so it is not among those that may go.
+    assert (folder / name).exists() == (not pruned or not content)
+
+
+def test_what_no_worker_has_put_into_a_campaign_is_not_pruned(call: Gff, tmp_path: Path) -> None:
+    shard = put(campaign(tmp_path / "c").shard(0), QUIET, LEAKING, USELESS)
+    (shard / "notes").write_bytes(USELESS + b"mine")
+    (shard / "own.case").write_text(LEAK)
+    assert told(call, "prune", "c")["gone"] == 1
+    stay = {"notes", "own.case", sha1(QUIET), sha1(LEAKING)}
+    assert {path.name for path in shard.iterdir()} == stay
+
+
+def test_merging_into_a_directory_leaves_all_that_is_there(call: Gff, tmp_path: Path) -> None:
+    put(tmp_path / "new", QUIET, LEAKING)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "guide.md").write_text("# How to\n")
+    (docs / sha1(LEAKING)).symlink_to("gone")
+    ended = call("corpus", "merge", "new", "docs")
+    assert "another file of that name is there" in ended.out
+    assert (docs / "guide.md").read_text() == "# How to\n"
+    assert (docs / sha1(LEAKING)).readlink() == Path("gone")
+    assert call("corpus", "import", "new", "docs").status is Status.USAGE
+    assert len(list(docs.iterdir())) == 3
+
+
 def test_a_campaign_at_work_is_left_alone(call: Gff, tmp_path: Path) -> None:
     with campaign(tmp_path / "c").claimed():
         ended = call("corpus", "prune", "c")
@@ -173,6 +236,39 @@ def test_an_input_of_which_a_worker_died_is_not_run_again(call: Gff, tmp_path: P
     assert ended.out.splitlines()[-1].endswith(f"{sha1(LEAKING)}: a worker died of it")
 
 
+def test_files_of_another_kind_are_left_aside_and_counted(call: Gff, tmp_path: Path) -> None:
+    folder = put(tmp_path / "dirty", QUIET, LEAKING)
+    (folder / "one.case").write_text(LEAK)
+    ended = call("corpus", "import", "dirty", "new")
+    assert ended.out.splitlines() == [
+        "1 file, 1 case: 1 new",
+        "dirty: taken for kind case, 2 other files left aside",
+    ]
+    aside = [{"folder": "dirty", "kind": "case", "files": 2}]
+    assert told(call, "export", "dirty", "plain")["aside"] == aside
+
+
+@pytest.mark.parametrize("words", [("import", "dirty", "new"), ("merge", "dirty", "new")])
+def test_nothing_taken_but_files_left_aside_is_no_success(
+    call: Gff, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder = put(tmp_path / "dirty", QUIET, LEAKING)
+    (folder / "wrong.case").write_text("nonsense\n")
+    ended = call("corpus", *words)
+    assert ended.status is Status.USAGE
+    assert ended.err.startswith("gff: dirty: taken for kind case, without a case (dirty/wrong.case")
+    assert ended.err.endswith("; 2 other files left aside\n")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_case_without_room_in_bytes_is_told_in_its_own_words(call: Gff, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    step = "memslot 0 gpa=0x40000000 size=0x1000 mem0+0x7000000000 gmem0+0x0 flags=guest-memfd"
+    (tmp_path / "d" / "wide.case").write_text(f"run\n{step}\n")
+    (bad,) = read(tmp_path / "d").bad
+    assert bad.reason == f"no room in bytes for step 2: {step}"
+
+
 def test_a_case_file_that_is_wrong_is_named_with_its_line(call: Gff, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "wrong.case").write_text("run\nnonsense\n")
@@ -214,6 +310,7 @@ def test_nothing_is_overwritten_and_that_is_said(call: Gff, tmp_path: Path) -> N
         (("merge", "absent", "into"), "absent: expected a directory of cases"),
         (("prune", "absent"), "absent: expected a directory of cases"),
         (("merge", "one", "into", "--as", "casse"), "unknown kind 'casse', did you mean case?"),
+        (("export", "one", "into", "--as", "foo"), "'foo' (known: case, libfuzzer, afl)"),
         (("merge", "one", "into", "--as", "campaign"), "into: no campaign there"),
         (("export", "one", "one", "--as", "afl"), "one: is libfuzzer, not afl"),
         (("import", "one", "one"), "one: holds files of bytes"),

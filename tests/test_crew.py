@@ -21,8 +21,9 @@ from fuzz.mutation.mutate import MAX_SIZE
 from fuzz.search.hand import Hand, held
 from fuzz.search.orders import Engine, Orders, parsed
 from fuzz.search.search import Search
-from tests.test_campaign import LEAK, LEAKING, is_running, needs_atheris, settings, started
+from tests.test_campaign import LEAK, is_running, needs_atheris, settings, started
 from tests.test_store import configuration
+from tests.test_target import LEAKING
 
 MISBEHAVIOUR: Final = Path(__file__).parent / "misbehaviour"
 DATA: Final = wire.encode(text.load(LEAKING))

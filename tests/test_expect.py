@@ -125,6 +125,7 @@ ROWS: Final = [
         leaves(Exit(-1, Errno.ENOEXEC, None), BAD_ADDRESS, served=True, exception=True),
     ),
     (ANON + "fail kvm_gmem_bind EIO\n", "read64 slot0+0x0", DONE),
+    (ANON + "fail kvm_arch_vcpu_run_pid_change EIO\n", "read64 slot0+0x0", DONE),
     # A protected VM's pages are pinned for writing, and are the guest's own from then on.
     (PROTECTED + ANON, "read64 slot0+0x0", DONE),
     (
@@ -154,6 +155,13 @@ def test_what_may_come_of_an_access(setup: str, access: str, expected: Effects) 
     assert isinstance(step, Guest)
     address = step.address if step.slot is None else 0x4000_0000 + step.address
     assert effects([premises(case)], step.access, address) == expected
+
+
+def test_what_may_come_of_an_access_in_one_of_two_worlds_may_come_of_it() -> None:
+    worlds = [premises(text.load(each)) for each in ("", GMEM)]
+    either = leaves(served=True, exception=True)
+    assert effects(worlds, Access.FETCH, 0x4000_0000) == either
+    assert effects(worlds[::-1], Access.FETCH, 0x4000_0000) == either
 
 
 NESTED: Final = [

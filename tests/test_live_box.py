@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import pytest
@@ -172,6 +172,18 @@ def test_a_killed_box_loses_one_request_at_most(pool: Pool) -> None:
     found = [first, *run]
     assert sorted(each.number for each in found) == list(range(300))
     assert sum(each.body is None for each in found) <= 1
+
+
+def test_a_box_that_cannot_start_anew_ends_a_run_with_the_reason(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise BoxError("no machine")
+
+    with Pool(cached_image(), program, boxes=2, limit=LIMIT) as made:
+        monkeypatch.setattr(made.saved, "resume", refuse)
+        with pytest.raises(BoxError, match=r"^no machine$"):
+            list(made.run([b"die"]))
 
 
 def test_when_gff_is_killed_no_qemu_is_left(program: Path) -> None:

@@ -161,6 +161,17 @@ def test_a_kernel_that_does_not_compile_is_told_with_the_reason_and_the_log(
     assert (tree.folder / "logs" / "gff-v7.3.log").read_text().endswith("f.c:1: error: no\n")
 
 
+def test_the_callers_settings_do_not_get_into_a_kernel(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LLVM", "KCFLAGS", "KBUILD_OUTPUT", "MAKEFLAGS"):
+        monkeypatch.setenv(name, name)
+    told = "error: [$LLVM$KCFLAGS$KBUILD_OUTPUT$MAKEFLAGS] $KBUILD_BUILD_USER"
+    make(tmp_path, monkeypatch, f'echo "{told}"; exit 2')
+    with pytest.raises(MissingPartError, match=r"error: \[\] gff "):
+        built(tree)
+
+
 def test_an_option_that_is_not_granted_ends_a_build(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,15 @@ def test_a_source_is_unpacked_and_is_there_from_then_on(mirror: Repository) -> N
     assert build_source.present() == tree
 
 
+def test_a_source_that_another_build_brought_meanwhile_is_left_alone(mirror: Repository) -> None:
+    mirror.add(NAME, "9.8.8-1", f"usr/src/{NAME}.tar.xz", archive())
+    mirror.sign()
+    built_in = fetched(mirror).path / "object"
+    built_in.touch()
+    assert fetched(mirror).path / "object" == built_in
+    assert built_in.exists()
+
+
 def test_the_pinned_version_with_another_hash_is_refused(mirror: Repository) -> None:
     mirror.add(NAME, "9.8.7-1", f"usr/src/{NAME}.tar.xz", archive())
     mirror.sign()

@@ -44,6 +44,14 @@ def test_a_trial_that_was_given_up_counts_as_more_than_any_other() -> None:
     assert (none.found, none.cases, none.low) == (0, None, None)
 
 
+@pytest.mark.parametrize(("count", "shown"), [(1, None), (5, None), (6, "10 to 60")])
+def test_an_interval_is_shown_from_six_trials_on(count: int, shown: str | None) -> None:
+    (line,) = quality([result(10 * each) for each in range(1, count + 1)], count).lines
+    assert line.interval == shown
+    assert json.loads(msgspec.json.encode(line))["interval"] == shown
+    assert line.cells[4] == (shown or "-")
+
+
 def test_every_kernel_has_as_many_trials_at_any_time() -> None:
     plan = list(planned(("a", "b"), WAYS, 2, 60.0))
     assert [(trial.kernel, trial.seed) for trial in plan[:4]] == [

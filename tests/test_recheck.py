@@ -18,8 +18,8 @@ from fuzz.oracle.contract import Reading
 from fuzz.search import recheck
 from fuzz.search.recheck import FRESH, Recheck
 from fuzz.search.target import Target
-from tests.test_campaign import LEAKING
 from tests.test_store import configuration
+from tests.test_target import LEAKING
 
 CASE = text.load(LEAKING)
 

@@ -71,14 +71,13 @@ def status(*, cases: int, before: int, seconds: float) -> WorkerStatus:
         mutator_incidents=2,
         rss_mib=70,
         finished=False,
-        questions=1,
     )
 
 
 def test_cases_are_of_all_runs_and_the_rate_is_of_this_one() -> None:
     idle = status(cases=999, before=0, seconds=1.0)
     at_work = [status(cases=1000 * n, before=50, seconds=1.0) for n in (1, 2, 4)]
-    now = snapshot([idle, *at_work], [NEW], at_work=at_work, restarts=5)
+    now = snapshot([idle, *at_work], [NEW], at_work=at_work, restarts=5, questions=3)
     assert now == Snapshot(
         workers=3,
         cases=999 + 7150,

@@ -1,5 +1,7 @@
 """A case that the user named: a ``.case`` file, or the fuzzer's bytes."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,9 +45,11 @@ def read_case_file(name: str) -> CaseFile:
 
 
 def read_bytes(name: str) -> bytes:
-    """All bytes of a file that is not empty."""
+    """All bytes of a plain file that is not empty."""
     try:
-        with Path(name).open("rb") as file:
+        with open(Path(name), "rb", opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{name}: no plain file, expected a case file")
             data = file.read(LIMIT + 1)
     except IsADirectoryError as error:
         raise UserError(f"{name}: a directory, expected a case file") from error
@@ -57,6 +61,11 @@ def read_bytes(name: str) -> bytes:
     if len(data) > LIMIT:
         raise UserError(f"{name}: larger than {LIMIT >> 20} MiB, which no case is")
     return data
+
+
+def _open(path: str, flags: int) -> int:
+    """Does not wait, as a pipe would make us do for whoever writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse(data: bytes, name: str) -> CaseFile:

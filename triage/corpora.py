@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from emu import text, wire
+from emu.case import Case
 from fuzz.directory import durable
 from fuzz.directory.shards import LARGEST as LARGEST_INPUT
 from fuzz.directory.shards import sha1
@@ -27,6 +28,7 @@ _LARGEST: Final = 1 << 20  # bytes; far above any case with all that it expects
 _QUEUE: Final = "queue"
 _AFL: Final = re.compile(r"id:(\d+).*")
 _AFL_FOLDERS: Final = (_QUEUE, "crashes", "hangs")
+_EMPTY: Final = sha1(b"")  # libFuzzer keeps no input at all as well
 
 
 @unique
@@ -51,7 +53,8 @@ class Entry:
     """A case: its bytes in our spelling, and where it was.
 
     ``text``: the whole ``.case`` file, if it is one, and ``expects`` whether that expects anything.
-    ``exact``: whether the file had these very bytes.
+    ``exact``: whether the file had these very bytes. ``ours``: whether a fuzzer has made it, as
+    these bytes, the name or the suffix show.
     """
 
     path: Path
@@ -59,15 +62,25 @@ class Entry:
     text: bytes = b""
     expects: bool = False
     exact: bool = True
+    ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What is in a directory."""
+    """What is in a directory. ``aside``: files that are not of its kind; a campaign has none."""
 
+    folder: Path
     kind: Kind
     entries: tuple[Entry, ...]
     bad: tuple[Bad, ...]
+    aside: int
+
+    @property
+    def stranger(self) -> str | None:
+        """The first file that no fuzzer has put there, as far as its name and bytes tell."""
+        others = [printable(str(entry.path)) for entry in self.entries if not entry.ours]
+        others += [each.file for each in self.bad if Path(each.file).name != _EMPTY]
+        return min(others, default=None)
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -94,7 +107,8 @@ def read(folder: Path) -> Corpus:
     kind = kind_of(folder) or Kind.LIBFUZZER
     entries: list[Entry] = []
     denied = Store(folder).denied() if kind is Kind.CAMPAIGN else frozenset()
-    for path in _paths(folder, kind, bad):
+    paths, aside = _files(folder, kind, bad)
+    for path in paths:
         try:
             entry = _entry(path)
             if entry.data in denied:
@@ -103,21 +117,21 @@ def read(folder: Path) -> Corpus:
         except UserError as error:
             reason = str(error).removeprefix(f"{printable(str(path))}:").strip()
             bad.append(Bad(printable(str(path)), reason))
-    return Corpus(kind, tuple(entries), tuple(bad))
+    return Corpus(folder, kind, tuple(entries), tuple(bad), aside)
 
 
-def _paths(folder: Path, kind: Kind, bad: list[Bad]) -> Iterator[Path]:
-    """The files that ought to be cases."""
-    match kind:
-        case Kind.CAMPAIGN:
-            yield from _walk(folder / CORPUS, bad)
-            yield from (path for path in _walk(folder / FINDINGS, bad) if path.suffix == SUFFIX)
-        case Kind.CASES:
-            yield from (path for path in _walk(folder, bad) if path.suffix == SUFFIX)
-        case Kind.AFL:
-            yield from (path for path in _walk(folder, bad) if _is_afl(path))
-        case Kind.LIBFUZZER:
-            yield from _walk(folder, bad)
+def _files(folder: Path, kind: Kind, bad: list[Bad]) -> tuple[list[Path], int]:
+    """The files that ought to be cases, and how many others there are."""
+    if kind is Kind.CAMPAIGN:
+        smallest = [path for path in _walk(folder / FINDINGS, bad) if path.suffix == SUFFIX]
+        return [*_walk(folder / CORPUS, bad), *smallest], 0
+    every = list(_walk(folder, bad))
+    if kind is Kind.LIBFUZZER:
+        return every, 0
+    cases = [
+        path for path in every if (_is_afl(path) if kind is Kind.AFL else path.suffix == SUFFIX)
+    ]
+    return cases, len(every) - len(cases)
 
 
 def _walk(folder: Path, bad: list[Bad]) -> Iterator[Path]:
@@ -139,11 +153,23 @@ def _entry(path: Path) -> Entry:
     content = _content(path)
     if path.suffix != SUFFIX:
         data = wire.encode(wire.decode(content))
-        return Entry(path, data, exact=data == content)
+        exact = data == content
+        return Entry(path, data, exact=exact, ours=exact or path.name == sha1(content))
     file = parse(content, printable(str(path)))
+    return Entry(path, _bytes(file.case), content, expects=bool(file.expectations))
+
+
+def _bytes(case: Case) -> bytes:
+    """The bytes of a case; UserError, in the words of its text, where they have no room for it."""
+    for number, step in enumerate(case.steps, start=1):
+        try:
+            wire.encode_step(step)
+        except ValueError as error:
+            told = f"no room in bytes for step {number}: {text.dump_step(step)}"
+            raise UserError(told) from error
     try:
-        return Entry(path, wire.encode(file.case), content, expects=bool(file.expectations))
-    except ValueError as error:
+        return wire.encode(case)
+    except ValueError as error:  # too many steps
         raise UserError(f"no spelling in bytes: {error}") from error
 
 
@@ -197,7 +223,7 @@ def write(folder: Path, kind: Kind, entries: Iterable[Entry]) -> Written:
             refused.append(Bad(printable(str(entry.path)), "longer than a campaign's cases"))
             continue
         names = _names(kind, entry, name, number + new)
-        path = next((target / each for each in names if not (target / each).exists()), None)
+        path = next((target / each for each in names if not os.path.lexists(target / each)), None)
         if path is None:
             shown = printable(str(target / names[0]))
             refused.append(Bad(shown, "another file of that name is there"))

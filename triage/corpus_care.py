@@ -9,10 +9,19 @@ import msgspec
 from fuzz.directory.store import StoreError, open_store
 from fuzz.search.reduction import Limit, Reduction, ReductionError, reduced
 from triage.corpora import Bad, Corpus, Entry, Kind, distinct, kind_of, read, write
+from triage.durations import counted
 from triage.ending import MissingError, UserError
 from triage.inputs import DEFAULT_KERNEL, kernel_names
 
 OnProgress = Callable[[int], None]
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """What a directory was taken for, and how many files in it are not of that kind."""
+
+    folder: str
+    kind: Kind
+    files: int
 
 
 class Brought(msgspec.Struct, frozen=True):
@@ -36,6 +45,7 @@ class Brought(msgspec.Struct, frozen=True):
     features: int
     crashed: tuple[str, ...]
     bad: tuple[Bad, ...]
+    aside: tuple[Aside, ...]
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -64,7 +74,7 @@ def merge(
     """Add to ``into`` the fewest cases that reach what it does not."""
     target = _target(into, kind, Kind.LIBFUZZER)
     with _claimed(into, target):
-        sources = [read(folder) for folder in folders]
+        sources = [_source(folder) for folder in folders]
         held = read(into).entries if into.exists() else ()
         given = _fresh(sources, held)
         found = _reduced(given, kernels_for(into, target, kernels), held, Limit(), on_progress)
@@ -76,9 +86,21 @@ def merge(
 def copy(folders: Sequence[Path], into: Path, kind: Kind) -> Brought:
     """Add every case to ``into``."""
     with _claimed(into, kind):
-        sources = [read(folder) for folder in folders]
+        sources = [_source(folder) for folder in folders]
         every = distinct([entry for source in sources for entry in source.entries])
         return _brought(sources, into, kind, every, 0, ())
+
+
+def _source(folder: Path) -> Corpus:
+    """What cases are taken from; UserError where there is none, but files of another kind are."""
+    corpus = read(folder)
+    if corpus.aside and not corpus.entries:
+        why = "".join(f" ({each.file}: {each.reason})" for each in corpus.bad[:1])
+        left = f"{counted(corpus.aside, 'other file')} left aside"
+        raise UserError(
+            f"{folder}: taken for kind {corpus.kind.value}, without a case{why}; {left}"
+        )
+    return corpus
 
 
 def _brought(
@@ -108,6 +130,9 @@ def _brought(
         features=features,
         crashed=crashed,
         bad=(*bad, *done.refused),
+        aside=tuple(
+            Aside(str(each.folder), each.kind, each.aside) for each in sources if each.aside
+        ),
     )
 
 
@@ -115,7 +140,10 @@ def prune(
     folder: Path, kernels: Sequence[str], limit: Limit, on_progress: OnProgress, *, dry: bool
 ) -> Pruned:
     """Remove what adds nothing. A file that expects outcomes stays: it is there for those."""
-    corpus = read(folder)
+    corpus = _source(folder)
+    if corpus.kind is Kind.LIBFUZZER and (other := corpus.stranger) is not None:
+        taken = f"taken for kind {corpus.kind.value}, where every file is an input"
+        raise UserError(f"{folder}: {taken}; {other} is none, so nothing is removed")
     with _claimed(folder, corpus.kind):
         prunable = _prunable(folder, corpus)
         held = [entry for entry in prunable if entry.expects]
@@ -144,11 +172,12 @@ def prune(
 
 
 def _prunable(folder: Path, corpus: Corpus) -> list[Entry]:
-    """A campaign's findings are no part of what may go."""
+    """A campaign's findings are no part of what may go, nor is what no worker has put there."""
     if corpus.kind is not Kind.CAMPAIGN:
         return list(corpus.entries)
     inputs = open_store(folder).corpus
-    return [entry for entry in corpus.entries if entry.path.is_relative_to(inputs)]
+    kept = [entry for entry in corpus.entries if entry.path.is_relative_to(inputs)]
+    return [entry for entry in kept if entry.ours and not entry.text]
 
 
 def kernels_for(folder: Path, kind: Kind, named: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported
 from emu.model import Model
 from triage.case_input import CaseInput
+from triage.conform import spelled
 from triage.conform_divergence import divergence
 from triage.conform_known import explanation
 from triage.conform_report import Count, Lost
@@ -68,7 +69,7 @@ def check_live(machine: Machine, image: str, given: Iterable[CaseInput]) -> Live
             continue
         played += 1
         if seen.differences:
-            known = _explained(machine, each, kernel)
+            known = _explained(machine, each, kernel, seen)
             if known:
                 explained.append(Lost(each.name, known))
             else:
@@ -114,7 +115,7 @@ def _basis(given: CaseInput, kernel: str) -> Basis | None:
     return None if expected is None else expected.basis
 
 
-def _explained(machine: Machine, given: CaseInput, kernel: str) -> str:
+def _explained(machine: Machine, given: CaseInput, kernel: str, seen: Observation) -> str:
     """The name of what explains that the machine and the model differ; "" where nothing does, or
     where it is the file that differs from the model.
     """
@@ -122,8 +123,13 @@ def _explained(machine: Machine, given: CaseInput, kernel: str) -> str:
     if kernel not in KERNELS or expected is None:
         return ""
     model = Model().run(given.case, KERNELS[kernel])
-    live = machine.run(given.case)
-    if isinstance(live, Unsupported) or differences(expected.lines, lines_of(given.case, model)):
+    try:
+        live = machine.run(given.case)
+    except BoxError:
+        return ""  # what was seen differs nevertheless
+    if isinstance(live, Unsupported) or spelled(given.case, live) != seen.observed:
+        return ""
+    if differences(expected.lines, lines_of(given.case, model)):
         return ""
     found = divergence(given.case, model, live)
     known = found and explanation(given.case, found)

@@ -1,4 +1,4 @@
-"""What the commands of ``gff live`` show: parts fetched, parts listed, a boot."""
+"""What the commands of ``gff live`` show: parts fetched, built, listed; a boot."""
 
 import msgspec
 from rich.console import RenderableType
@@ -121,9 +121,17 @@ def booted_rows(booted: Booted) -> RenderableType:
             ("kernel", f"{booted.kernel}, {booted.page_size >> 10}K pages"),
             ("qemu", booted.qemu + (", nested virtualisation" if booted.nested else "")),
             ("boot", f"{booted.boot_seconds:.1f} s until the executor was ready"),
-            ("save", f"{booted.save_seconds:.2f} s, {booted.state_bytes >> 20} MiB"),
-            ("resume", f"{booted.resume_seconds:.2f} s until it answered"),
+            *_again(booted),
             *(("told", printable(line)) for line in booted.told),
             *(("console", printable(line)) for line in booted.complaints),
         ]
     )
+
+
+def _again(booted: Booted) -> list[tuple[str, str]]:
+    """How it came to answer once more: a nested one has no state."""
+    answered = f"{booted.resume_seconds:.2f} s until it answered"
+    if booted.nested:
+        return [("again", answered)]
+    saved = f"{booted.save_seconds:.2f} s, {booted.state_bytes >> 20} MiB"
+    return [("save", saved), ("resume", answered)]

@@ -57,11 +57,12 @@ def live_machine(image: str, cases: Sequence[Case]) -> Iterator[Machine]:
     if image == HOST and platform.machine() != "aarch64":
         raise MissingError(f"--live {HOST}: this is no arm64 machine")
     with live_errors(), ExitStack() as stack:
-        program = build.executor(build.folder())
         if image == HOST:
+            program = build.executor(build.folder())
             yield LiveMachine(stack.enter_context(Process(program)))
             return
-        found = images.image(image)
+        found = images.image(image)  # first: the program takes long to be built
+        program = build.executor(build.folder())
         groups = _groups(cases) if found.nests else [cases]
         machines = [
             LiveMachine(stack.enter_context(_box(found, program, needs(group), found.nests)))
@@ -81,8 +82,8 @@ def _groups(cases: Sequence[Case]) -> list[list[Case]]:
 def live_fleet(image: str, boxes: int, needed: Needs) -> Iterator[Fleet]:
     """Boxes of the image of that name; UserError, MissingError."""
     with live_errors():
-        program = build.executor(build.folder())
         found = images.image(image)
+        program = build.executor(build.folder())
         with Pool(
             found,
             program,

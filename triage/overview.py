@@ -20,6 +20,7 @@ from fuzz.directory.store import (
     WorkerStatus,
     open_store,
 )
+from fuzz.exhaustive.ledger import COVERAGE
 from fuzz.oracle.asked import Asked
 from fuzz.oracle.contract_coverage import Coverage
 from triage.campaigns import campaign_path
@@ -106,10 +107,13 @@ def overview(directory: str) -> Overview:
 
 
 def _overview(store: Store, follower: Follower) -> Overview:
+    configuration, statuses = store.configuration(), store.statuses()
+    if configuration.coverage == COVERAGE:
+        told = "gff exhaust tells how it stands, gff triage list what it found"
+        raise UserError(f"{store.root}: an exhaustive search, not a campaign; {told}")
     # A search for files takes a folder that it cannot read for one without any.
     with os.scandir(store.root / FINDINGS):
         findings = store.findings()
-    configuration, statuses = store.configuration(), store.statuses()
     workers = {index: each for index, each in statuses.items() if index < configuration.workers}
     course = follower.samples()
     silent_s = _silent_s(store)

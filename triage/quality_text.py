@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from fuzz.measuring.quality import Figures, figures
+from fuzz.measuring.quality import FEWEST, Figures, figures
 from fuzz.measuring.trial import Result, Way
 from triage.durations import counted, span
 from triage.tables import columns
@@ -17,14 +17,17 @@ _COLUMNS: Final = ("kernel", "search", "found", "median cases", "95 % interval",
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A kernel in one way: the figures, as text where they are shown."""
+    """A kernel in one way: the figures, as text where they are shown.
+
+    ``interval``: None where there are too few trials for one.
+    """
 
     kernel: str
     way: str
     trials: int
     found: int
     median: str
-    interval: str
+    interval: str | None
     time: str
     slowest: str
 
@@ -32,7 +35,7 @@ class Line(msgspec.Struct, frozen=True):
     def cells(self) -> tuple[str, ...]:
         """In the order of the columns."""
         found = f"{self.found}/{self.trials}"
-        return self.kernel, self.way, found, self.median, self.interval, self.time
+        return self.kernel, self.way, found, self.median, self.interval or "-", self.time
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -83,7 +86,7 @@ def _line(kernel: str, way: Way, found: Figures) -> Line:
         trials=found.trials,
         found=found.found,
         median=_cases(found.cases),
-        interval=f"{_cases(found.low)} to {_cases(found.high)}",
+        interval=_interval(found),
         time=_time(found.seconds),
         slowest=f"{found.slowest:.1f} s",
     )
@@ -100,6 +103,12 @@ def _total(way: Way, kernels: Sequence[Figures]) -> Total:
         cases=sum(cases) if every else None,
         seconds=round(sum(times), 2) if every else None,
     )
+
+
+def _interval(found: Figures) -> str | None:
+    if found.trials < FEWEST:
+        return None
+    return f"{_cases(found.low)} to {_cases(found.high)}"
 
 
 def _cases(number: float | None) -> str:

@@ -42,7 +42,10 @@ _SAME: Final = {  # what would make two builds of the same differ
 }
 _STEP: Final = re.compile(r"\s+([A-Z]{2,}\S*)\s+(\S+)$")
 _ERROR: Final = re.compile(r"error:|Error \d|undefined reference|No rule to make|\*\*\*")
-_CALLERS: Final = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")  # of a make that gff may be run by
+# Of a make that gff may be run by, and what would make another kernel of the same recipe.
+_NOT_OURS: Final = re.compile(
+    r"MAKEFLAGS|MFLAGS|MAKELEVEL|LLVM\w*|K(?:C|A|CPP|RUST)FLAGS|K(?:CONFIG|BUILD)_\w+"
+)
 
 Say = Callable[[str], None]  # what is being done
 
@@ -140,7 +143,9 @@ class _Make:
             mark.unlink()  # make has ended, and left nothing that is half written
 
     def _run(self, target: str, log: IO[str], say: Say, settings: dict[str, str]) -> None:
-        environment = {key: value for key, value in os.environ.items() if key not in _CALLERS}
+        environment = {
+            key: value for key, value in os.environ.items() if not _NOT_OURS.fullmatch(key)
+        }
         with subprocess.Popen(
             [*self._command, target],
             stdin=subprocess.DEVNULL,

@@ -95,6 +95,8 @@ def fetch(source: Source, tell: Tell) -> Tree:
     """Bring the source into the cache."""
     mirror, keys = apt.mirror(source.mirror), apt.keyring(source.keys)
     with cache.workshop() as work:
+        if here := present():  # another build brought it meanwhile, and may be at work in it
+            return here
         packages = Apt(work / "apt", mirror, (PIN.suite,), "arm64", keys)
         origin, package = _chosen(packages.update(tell))
         unpack(packages.download([package], tell), work / "unpacked")

@@ -79,7 +79,7 @@ class Stub:
         self._command(f"Z0,{address:x},4")
 
     def remove(self, address: int) -> None:
-        """It again."""
+        """Take one away."""
         self._command(f"z0,{address:x},4")
 
     def registers(self) -> Registers:

@@ -49,7 +49,6 @@ def command(image: Image, *, nested: bool, injecting: bool, wiring: Wiring) -> l
     return [
         *_machine(qemu, nested=nested),
         *("-kernel", str(image.kernel), "-initrd", _path(wiring.initrd)),
-        # With VHE a resumed machine loses its timer interrupts and stops after a while.
         *("-append", _command_line(nested=nested, injecting=injecting)),
         *("-chardev", f"file,id=console,path={_path(wiring.console)},append=on"),
         *("-serial", "chardev:console"),
@@ -101,6 +100,7 @@ def _machine(qemu: Qemu, *, nested: bool) -> tuple[str, ...]:
 
 
 def _command_line(*, nested: bool, injecting: bool) -> str:
+    # With VHE a resumed machine loses its timer interrupts and stops after a while.
     mode = f"{_KERNEL} kvm-arm.mode={'nested' if nested else 'nvhe'}"
     # A nested machine is booted each time: its functions are to be where they were.
     # A kernel that knows no nokaslr hands it on to the executor, behind the first word.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from fuzz.directory.finding import Finding, Standing
 from fuzz.halting import Flag
 from fuzz.search.reduction import ReductionError, reduced
@@ -65,6 +67,12 @@ class Resume:
             return
         if not self._stop.raised:
             self._note(difference(self._store.findings()))
+
+    def forget_arms(self) -> None:
+        """What was seen of a model that is another now is no branch of this one."""
+        for worker, status in self._store.statuses().items():
+            forgotten = msgspec.structs.replace(status, arms=0, arms_known=0)
+            self._store.set_status(worker, forgotten)
 
     # CORPUS
 

@@ -20,8 +20,8 @@ class Snapshot:
     """A campaign at one moment. ``workers``: how many are at work.
 
     ``cases`` and ``seconds`` are of all its runs together; ``cases_per_second`` is the median over
-    the workers of the present run. ``arms`` is the most that any worker has seen. ``waiting``: how
-    many workers died so often that they are left alone for a while.
+    the workers of the present run. ``arms`` is the most that any worker has seen. ``questions``: how
+    many are kept. ``waiting``: how many workers died so often that they are left alone for a while.
     """
 
     workers: int
@@ -57,6 +57,7 @@ def snapshot(
     *,
     at_work: Sequence[WorkerStatus],
     restarts: int,
+    questions: int = 0,
     waiting: int = 0,
 ) -> Snapshot:
     """What all workers that ever were, and those ``at_work``, add up to."""
@@ -75,7 +76,7 @@ def snapshot(
         restarts=restarts,
         harness_crashes=sum(status.harness_crashes for status in at_work),
         mutator_incidents=sum(status.mutator_incidents for status in at_work),
-        questions=sum(status.questions for status in at_work),
+        questions=questions,
         findings=tuple(findings),
         waiting=waiting,
     )

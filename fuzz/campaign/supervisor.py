@@ -70,17 +70,19 @@ def run_campaign(
     settings: Settings,
     on_update: Callable[[Snapshot], None],
     on_note: Callable[[str], None] = lambda _: None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Runs or continues a campaign until its end; ``on_update`` is told a few times a second.
 
-    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings.
+    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings;
+    ``on_start`` is called before, when the directory can be written and nobody else is at it.
     The end is the limit of ``settings``, or SIGINT or SIGTERM if this is the main thread.
     Raises StoreError, MissingEngineError, or CrewError if the workers cannot do their work.
     """
     if settings.engine is Engine.ATHERIS and importlib.util.find_spec("atheris") is None:
         raise MissingEngineError("atheris is not installed: there is no wheel for this platform")
     try:
-        return _run(settings, on_update, on_note)
+        return _run(settings, on_update, on_note, on_start)
     except BrokenPipeError:  # whoever is told has no ear any more; the directory is all right
         raise
     except OSError as error:
@@ -88,7 +90,10 @@ def run_campaign(
 
 
 def _run(
-    settings: Settings, on_update: Callable[[Snapshot], None], on_note: Callable[[str], None]
+    settings: Settings,
+    on_update: Callable[[Snapshot], None],
+    on_note: Callable[[str], None],
+    on_start: Callable[[], None],
 ) -> Summary:
     configuration = _configuration(settings)
     goes_on = (settings.campaign / CONFIGURATION).exists()
@@ -99,7 +104,10 @@ def _run(
             # Only now that it is ours.
             before = store.configuration()
             _created(settings, configuration)
+            on_start()
             _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
+        else:
+            on_start()
         # What a campaign was made ready for takes no time of its own.
         started = time.monotonic()
         watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
@@ -120,6 +128,8 @@ def _refuse_exhaust(store: Store) -> None:
 
 def _resume(before: Configuration, now: Configuration, resume: Resume) -> None:
     """``before``: how the campaign was run the last time."""
+    if before.code is None or now.code is None or before.code.model != now.code.model:
+        resume.forget_arms()
     if (before.code, before.versions.gff) != (now.code, now.versions.gff):
         resume.judge_again()
     resume.tidy_corpus(anew=(before.kernels, before.code) != (now.kernels, now.code))
@@ -176,6 +186,7 @@ class _Watch:
             self._findings,
             at_work=list(self._crew.statuses().values()),
             restarts=self._crew.restarts,
+            questions=self._store.questions_kept(),
             waiting=self._crew.waiting,
         )
 

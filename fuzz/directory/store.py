@@ -84,9 +84,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``seconds`` is the age of the campaign, all its runs together, and ``cases`` counts over all of
     them too. ``process_cases`` and ``process_seconds`` are this process's own. ``arms`` are branch
-    arms of the model seen, out of ``arms_known``; 0 where they are not counted. ``reread`` is how
-    many inputs were run again at the start, which are no ``cases``. Of ``rerun`` cases, run a
-    second time on a fresh machine, ``differed`` came out otherwise.
+    arms of the model that one of its processes has seen, the most, out of ``arms_known``; 0 where
+    they were never counted. ``reread`` is how many inputs were run again at the start, which are no
+    ``cases``. Of ``rerun`` cases, run a second time on a fresh machine, ``differed`` came out
+    otherwise.
     """
 
     pid: int
@@ -100,7 +101,6 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     mutator_incidents: int
     rss_mib: int
     finished: bool
-    questions: int = 0
     reread: int = 0
     rerun: int = 0
     differed: int = 0

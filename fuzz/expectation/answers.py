@@ -173,7 +173,7 @@ def _new(premises: Premises, step: SetMemslot) -> set[int]:
         found = found - {OK} | {Errno.EINVAL}
     # A range that another slot has; EINVAL before 7.2.
     if OK in found and premises.is_bound(step.gmem, step.size):
-        return {Errno.EEXIST, Errno.EINVAL}
+        found = {Errno.EEXIST, Errno.EINVAL}
     failing = {fail.errno for fail in premises.failures if fail.site is Site.KVM_GMEM_BIND}
     return found | failing
 

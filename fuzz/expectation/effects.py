@@ -119,7 +119,7 @@ def _both(access: Access, reading: Effects, writing: Effects) -> Effects:
     direction = ACCESS_FACTS[access].direction
     if direction is Direction.MAINTENANCE:
         # It needs no more than a read does; but where nothing is mapped yet, KVM sees a write.
-        return writing._replace(served=reading.served or writing.served)
+        return writing._replace(served=reading.served)
     if direction is Direction.READ_WRITE or access is Access.WALK_AF:
         return reading | writing
     return writing if direction is Direction.WRITE else reading

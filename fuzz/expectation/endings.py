@@ -13,9 +13,6 @@ from emu.injection import CpuExit, Site
 from fuzz.expectation.effects import Exit
 from fuzz.expectation.premises import Premises
 
-# Not even an MMIO exit is completed.
-BEFORE_ALL: Final = RunFlag.OTHER_MM | RunFlag.KILLED | RunFlag.BAD_ARGUMENT
-
 OF_FLAG: Final = {
     RunFlag.OTHER_MM: Exit(-1, Errno.EIO, None),
     RunFlag.KILLED: Exit(-1, Errno.EINTR, None),

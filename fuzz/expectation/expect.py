@@ -34,7 +34,7 @@ from emu.outcome import IDLE, Outcomes, RunOutcome
 from fuzz.expectation.answers import answers
 from fuzz.expectation.effects import Effects, Exit, effects
 from fuzz.expectation.effects_nested import L1Tables, l2_effects, vncr_effects
-from fuzz.expectation.endings import BEFORE_ALL, may_end, must_end
+from fuzz.expectation.endings import may_end, must_end
 from fuzz.expectation.possible import Possible
 from fuzz.expectation.premises import Premises
 
@@ -185,8 +185,8 @@ class _Follower:
             self._possible.unsettled = True
         if self._possible.unsettled:
             return ""
-        if vcpu.emulated and not flags & BEFORE_ALL and not self._dead:
-            del vcpu.queue[0]  # completed before anything else
+        if vcpu.emulated:
+            del vcpu.queue[0]  # completed before anything else, or when it is next entered
             vcpu.emulated = vcpu.standing = False
         ends = must_end(worlds[0], flags, dead=self._dead)
         if ends:
@@ -215,7 +215,7 @@ class _Follower:
         gave_up = any(step == run.access for step, _ in run.exceptions)
         del vcpu.queue[: passed + gave_up]
         vcpu.standing = at is not None and not gave_up
-        vcpu.emulated = at is not None and run.ret == 0 and run.exit_reason == ExitReason.MMIO
+        vcpu.emulated = vcpu.standing and run.ret == 0 and run.exit_reason == ExitReason.MMIO
         return reason
 
     def _passed(self, run: RunOutcome, count: int) -> str:

@@ -19,6 +19,7 @@ from fuzz.measuring.trial import Result, Trial, Way, run_trial
 WAYS: Final = (Way.GUIDED, Way.UNGUIDED)
 COMPARED: Final = (Way.GUIDED, Way.UNGUIDED, Way.STATEFUL)
 CONFIDENCE: Final = 0.95
+FEWEST: Final = 6  # trials; the first and last of five hold the median in 94 % of all cases
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -26,7 +27,8 @@ class Figures(NamedTuple):
     """Of the trials of one kernel in one way. ``cases``: median; ``low``, ``high``: its interval.
 
     ``seconds``: the median time. A trial that was given up counts as more than any other: where
-    the median, or an end of the interval, falls on one, it is None.
+    the median, or an end of the interval, falls on one, it is None. Of fewer than ``FEWEST`` trials
+    the ends are the first and the last, and no interval.
     """
 
     trials: int

@@ -120,9 +120,7 @@ class Scene:
         self._bases[step.slot] = step.gpa
 
     def _set_memslot(self, step: SetMemslot) -> None:
-        if step.size == 0:
-            self.slots.pop(step.slot, None)
-            return
+        # A deletion leaves one of size 0, which holds no address.
         gmem = None
         if step.flags & MemFlag.GUEST_MEMFD and step.gmem is not None:
             gmem = Ref(self.files.identity(step.gmem), step.gmem.offset)

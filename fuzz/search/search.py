@@ -88,7 +88,8 @@ class Search:
         try:
             self._target.run(data)
             self._until_check -= 1
-            if self._until_check & NOTE_EVERY - 1 == 0:
+            # What is run again at the start may come by only once.
+            if self._reread is None or self._until_check & NOTE_EVERY - 1 == 0:
                 self.feedback.note_arms()
             if self._until_check <= 0 or (self.orders.first and self._target.found):
                 self._check()
@@ -152,19 +153,19 @@ class Search:
     def _write_status(self, now: float, *, finished: bool) -> None:
         target, earlier, cases = self._target, self._earlier, self._cases
         before = (earlier.cases, earlier.rerun, earlier.differed) if earlier else (0, 0, 0)
+        arms = (earlier.arms, earlier.arms_known) if earlier else (0, 0)
         status = WorkerStatus(
             pid=os.getpid(),
             cases=before[0] + cases,
             seconds=round(now - self.orders.epoch, 3),
             process_cases=cases,
             process_seconds=round(now - self._started, 3),
-            arms=self.feedback.arms_seen,
-            arms_known=self.feedback.arms_known,
+            arms=max(arms[0], self.feedback.arms_seen),
+            arms_known=max(arms[1], self.feedback.arms_known),
             harness_crashes=target.harness_crashes,
             mutator_incidents=self.mutator.incidents,
             rss_mib=_resident_mib(),
             finished=finished,
-            questions=target.questions,
             reread=target.cases - cases,
             rerun=before[1] + target.recheck.rerun,
             differed=before[2] + target.recheck.differed,

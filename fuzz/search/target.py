@@ -8,11 +8,11 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from typing import Final
 
 from emu import text, wire
 from emu.case import Case
+from emu.kernels import KERNELS
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import Outcomes
@@ -30,7 +30,8 @@ from fuzz.search import recheck
 from fuzz.search.sighting import Observer, Sighting, sightings
 from fuzz.search.together import Together
 
-ASK_EVERY: Final = 16  # cases: to ask costs as much as to judge several
+CLEAN: Final = "clean"  # of one that breaks the contract, expectation and judge say the same
+ASK_EVERY: Final = 32  # cases: to ask costs as much as to run one, and may take one run more
 NOTE_EVERY: Final = 512  # cases: a sample says what of the contract was put to the test
 SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
@@ -48,7 +49,6 @@ class Target:
     ) -> None:
         self.cases = 0
         self.harness_crashes = 0
-        self.questions = 0
         self.hurried = False
         self.recheck = recheck.Recheck(kernels)
         self.asked = Asked()
@@ -81,8 +81,8 @@ class Target:
                 if breaches:
                     for sighting in sightings(names, case, outcomes, breaches):
                         self._see(sighting)
-                elif self.cases % ASK_EVERY == 0:
-                    self._ask(names, case, outcomes)
+            if self.cases % ASK_EVERY == 0:
+                self._ask(case, self._clean(case, groups))
             if self.cases % NOTE_EVERY == 0:
                 self._note(case, groups)
             if self.cases % recheck.EVERY == 0:
@@ -120,15 +120,23 @@ class Target:
             name = f"differed-{sha1(data)}"
             self._store.record_harness_crash(name, data, f"{difference}\n\n{text.dump(case)}")
 
-    def _ask(self, kernels: Sequence[str], case: Case, outcomes: Outcomes) -> None:
-        """Keeps a case in which kernels do what was not expected, and break no clause."""
-        for kernel, question in product(kernels, questions(case, outcomes)):
-            name = f"{kernel}--{_slug(question.reason)}"
+    def _clean(self, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> Outcomes:
+        """What the case comes to on a kernel that keeps the contract."""
+        for outcomes, names in groups.items():
+            if CLEAN in names:
+                return outcomes
+        with self._feedback.paused():
+            return self._model.run(case, KERNELS[CLEAN])
+
+    def _ask(self, case: Case, outcomes: Outcomes) -> None:
+        """Keeps a case in which that kernel does what was not expected."""
+        for question in questions(case, outcomes):
+            name = f"{CLEAN}--{_slug(question.reason)}"
             if name not in self._asked:
                 self._asked.add(name)
-                head = f"# A question, not a finding: {kernel}, step {question.step + 1}.\n"
+                head = f"# A question, not a finding: {CLEAN}, step {question.step + 1}.\n"
                 content = f"{head}# {question.reason}\n{text.dump(case)}"
-                self.questions += self._store.record_question(name, content)
+                self._store.record_question(name, content)
 
     def _see(self, sighting: Sighting) -> None:
         """Counts, and stores what is new or smaller than before."""

@@ -12,8 +12,9 @@ _CONTRACT_TESTS = (
     "tests.test_contract_reasons",
     "tests.test_pins",
     "tests.test_signature",
+    "tests.test_scene",
 )
-_EXPECTATION_TESTS = ("tests.test_expect", "tests.test_answers")
+_EXPECTATION_TESTS = ("tests.test_expect_random", "tests.test_expect", "tests.test_answers")
 
 
 class Part(Enum):

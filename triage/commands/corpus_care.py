@@ -137,7 +137,9 @@ def _places(folders: Sequence[str]) -> tuple[list[Path], Path]:
 def _kind(name: str | None) -> Kind | None:
     known = {kind.value: kind for kind in Kind}
     if name is not None and name not in known:
-        raise UserError(unknown("kind", name, known))
+        # A campaign that is there is written to, but nothing becomes one.
+        offered = [each for each in known if each != Kind.CAMPAIGN.value]
+        raise UserError(unknown("kind", name, offered))
     return None if name is None else known[name]
 
 
@@ -164,6 +166,9 @@ def brought(done: Brought) -> RenderableType:
         lines.append(f"{done.into} reaches {counted(done.features, 'feature')}")
     if done.reshaped:
         lines.append(f"{counted(done.reshaped, 'case')} not of our making, read as far as it goes")
+    for each in done.aside:
+        left = f"{counted(each.files, 'other file')} left aside"
+        lines.append(f"{printable(each.folder)}: taken for kind {each.kind.value}, {left}")
     return Group(*map(Text, (*lines, *_left_out(done.crashed, done.bad))))
 
 

@@ -1,4 +1,4 @@
-"""``gff fuzz``: a campaign, its findings as they come, and at its end all of them."""
+"""``gff fuzz``: a campaign, its findings as they come, and at its end a table of them."""
 
 import os
 import shlex
@@ -9,6 +9,7 @@ from random import SystemRandom
 from typing import Annotated, Final
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from fuzz.campaign import status
@@ -25,7 +26,7 @@ from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
 from triage.endpoint import serving
-from triage.findings import summaries
+from triage.findings import listing, summaries
 from triage.inputs import coverage_mode, engine, kernel_names, reading, whole_number
 from triage.invocation import own_name
 from triage.screen import note, printable, show
@@ -109,7 +110,8 @@ def fuzz(
     """Search for cases in which a kernel breaks the contract.
 
     Findings are printed as they come and kept in the campaign's directory, which a later run of the
-    same directory continues. Exit status 1 where the campaign has findings.
+    same directory continues. Exit status 1 where the campaign has findings, 0 where it has none,
+    also when Ctrl-C ends it; 130 only where it ended before the first case.
 
     Example: gff fuzz --kernel v7.3 --for 60s --campaign campaign
     """
@@ -132,7 +134,7 @@ def fuzz(
         now = replace(summary.snapshot, findings=tuple(findings))
         sys.stdout.write(f"{status.as_json(replace(summary, snapshot=now))}\n")
     else:
-        show("", summaries(findings), closing(summary, findings, campaign))
+        show("", *_ending(findings), closing(summary, findings, campaign))
     sys.stdout.flush()
     if summary.snapshot.cases:
         _report(campaign, quiet=json)
@@ -143,14 +145,17 @@ def fuzz(
 
 def _search(settings: Settings, *, json: bool) -> Summary:
     known = _known(settings.campaign)
-    if known:
-        held = counted(len(known), "finding")
-        note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
     progress = CampaignProgress(settings.campaign, sys.stderr if json else sys.stdout, known)
-    if settings.seconds is None and settings.cases is None:
-        note("Ctrl-C ends the search and lists the findings.")
+
+    def begin() -> None:
+        if known:
+            held = counted(len(known), "finding")
+            note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
+        if settings.seconds is None and settings.cases is None:
+            note("Ctrl-C ends the search and lists the findings.")
+
     try:
-        return run_campaign(settings, progress.update, note)
+        return run_campaign(settings, progress.update, note, begin)
     except StoreError as error:
         raise UserError(str(error)) from error
     except (MissingEngineError, CrewError) as error:
@@ -177,6 +182,14 @@ def _report(campaign: str, *, quiet: bool) -> None:
         note(f"no report: {error}")
 
 
+def _ending(findings: list[Finding]) -> list[RenderableType]:
+    """A table of the findings, and the case of the first if that needs no injected error."""
+    if not findings:
+        return []
+    shown = [summaries(findings[:1])] if findings[0].natural else []
+    return [listing(findings), "", *shown]
+
+
 def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
     """The counts, and what to type next."""
     now, kernels = summary.snapshot, ", ".join(summary.kernels)
@@ -200,5 +213,14 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
         text.append(
             f"\nmodel and expectation differ on {asked}, a question to us: {where}", "yellow"
         )
-    words = [own_name(), "triage", "show", next(iter(ids(findings))), campaign] if findings else []
-    return text.append(f"\nnext: {printable(shlex.join(words))}" if words else "", "not bold")
+    return text.append(_next(findings, campaign), "not bold")
+
+
+def _next(findings: list[Finding], campaign: str) -> str:
+    """The command that shows a finding, another than was shown if there is one."""
+    if not findings:
+        return ""
+    first, *others = ids(findings)
+    other = others[0] if others and findings[0].natural else first
+    words = [own_name(), "triage", "show", other, campaign]
+    return f"\nnext: {printable(shlex.join(words))}"

@@ -3,16 +3,18 @@
 import inspect
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from emu.kernels import CATALOGUE, Entry
+from emu.kernels import CATALOGUE, Entry, Kind
 from fuzz.oracle.contract import CLAUSES, Reading
 from triage.commands.options import Json
-from triage.ending import Status
+from triage.ending import Status, UserError
+from triage.inputs import unknown
 from triage.screen import show, show_json
 from triage.tables import Table, columns
 
@@ -20,6 +22,19 @@ from triage.tables import Table, columns
 _CLASSES: Final = {type(entry.kernel).__name__: name for name, entry in CATALOGUE.items()}
 _NAMES: Final = re.compile(rf"\b(?:{'|'.join(_CLASSES)})\b")
 _PARANOID_ONLY: Final = {each.id for each in CLAUSES if each.readings == {Reading.PARANOID}}
+_KINDS: Final = {
+    **{kind.value: kind for kind in Kind},
+    "thread": Kind.PROPOSAL,
+    "bad": Kind.KNOWN_BAD,
+}
+OfKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Only these: release, thread, clean, twin or bad; may be repeated.",
+    ),
+]
 
 
 class KernelView(msgspec.Struct, frozen=True):
@@ -38,19 +53,27 @@ class Kernels(msgspec.Struct, frozen=True):
     kernels: tuple[KernelView, ...]
 
 
-def kernels(json: Json = False) -> Status:
+def kernels(kind: OfKinds = None, json: Json = False) -> Status:
     """List the kernels that a case can be run on.
 
     For each: its name for --kernel, its kind, what it is, and what it leaves broken.
 
-    Example: gff kernels
+    Example: gff kernels --kind release
     """
-    found = tuple(view(name, entry) for name, entry in CATALOGUE.items())
+    kinds = _kinds(kind)
+    found = tuple(view(name, each) for name, each in CATALOGUE.items() if each.kind in kinds)
     if json:
         show_json(Kernels(found))
     else:
         show(listing(found))
     return Status.CLEAN
+
+
+def _kinds(names: Sequence[str] | None) -> set[Kind]:
+    for name in names or ():
+        if name not in _KINDS:
+            raise UserError(unknown("kind", name, _KINDS))
+    return {_KINDS[name] for name in names or _KINDS}
 
 
 def view(name: str, entry: Entry) -> KernelView:
@@ -63,16 +86,21 @@ def view(name: str, entry: Entry) -> KernelView:
 
 
 def listing(found: tuple[KernelView, ...]) -> Table:
-    """The kernels below one another."""
+    """The kernels below one another. A release that breaks what one above it does only says so."""
     table = columns("kernel", "kind", "what it is", wide="what it is")
+    told: dict[tuple[str, ...], str] = {}
     for kernel in found:
-        table.add_row(kernel.name, kernel.kind, _text(kernel))
+        alike = told.get(kernel.breaks)
+        broken = f"Breaks what {alike} breaks." if alike else _broken(kernel.breaks)
+        table.add_row(kernel.name, kernel.kind, _text(kernel, broken))
+        if kernel.kind == Kind.RELEASE.value:
+            told.setdefault(kernel.breaks, kernel.name)
     return table
 
 
-def _text(kernel: KernelView) -> RenderableType:
+def _text(kernel: KernelView, broken: str) -> RenderableType:
     leaves = f"Leaves: {kernel.leaves}" if kernel.leaves else ""
-    lines = (kernel.summary, leaves, _broken(kernel.breaks))
+    lines = (kernel.summary, leaves, broken)
     return Group(*(Text(line) for line in lines if line))
 
 

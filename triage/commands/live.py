@@ -124,6 +124,8 @@ def boot(
 ) -> Status:
     """Boot a kernel, save the machine with the executor ready, resume it, and end it.
 
+    A nested machine cannot be resumed, and is booted once more.
+
     Example: gff live boot --image debian-7.3 --nested
     """
     bus = _transport(transport)
