@@ -1,0 +1,183 @@
+"""``gff fuzz`` and ``gff triage``: what is said of a campaign, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from fuzz.campaign.status import Summary, snapshot
+from tests.command import LEAK, Ended, Gff, campaign, finding
+
+
+def test_natural_findings_stand_first_then_the_clauses_in_order(call: Gff, tmp_path: Path) -> None:
+    campaign(
+        tmp_path / "campaign",
+        finding("C2-gmem_abort-injected", "v7.3", 0.1),
+        finding("C13-io_mem_abort-natural", "v7.3", 0.2),
+        finding("C2-gmem_abort-natural", "v7.3", 9.0),
+        finding("C8-before-loop-natural".replace("before-loop", "loop"), "v7.3", 0.3),
+    )
+    ended = call("triage", "list")
+    ids = [line.split()[0] for line in ended.out.splitlines()[1:]]
+    assert ended.status == 1
+    assert ids == [
+        "C2-gmem_abort-natural",
+        "C8-loop-natural",
+        "C13-io_mem_abort-natural",
+        "C2-gmem_abort-injected",
+    ]
+
+
+def test_a_signature_on_two_kernels_is_told_apart_by_the_kernel(call: Gff, tmp_path: Path) -> None:
+    twice = "C2-gmem_abort-natural"
+    campaign(tmp_path / "campaign", finding(twice, "v7.3", 1.0), finding(twice, "clean", 2.0))
+    assert call("triage", "show", twice).status == 2
+    assert f"{twice} on clean" in call("triage", "show", f"clean--{twice}").out
+    assert f"{twice} on v7.3" in call("triage", "show", "v7").out
+
+
+def test_a_campaign_without_findings_is_clean(call: Gff, tmp_path: Path) -> None:
+    campaign(tmp_path / "campaign")
+    assert call("triage", "list") == Ended(0, "no findings\n", "")
+
+
+def test_a_finding_is_shown_whole_and_its_command_replays_it(call: Gff, tmp_path: Path) -> None:
+    campaign(tmp_path / "some", finding("C2-gmem_abort-natural", "v7.3", 1.25, count=7))
+    ended = call("triage", "show", "c2", "some")
+    assert ended.status == 1
+    for told in (
+        "claim (model)",
+        "-1 ENOMEM MEMORY_FAULT gpa=0x40000000",
+        "MEMORY_FAULT was filled under ENOMEM",
+        "read64, backed by guest_memfd",
+        "7 times, first after 1.2 s, on 2026-01-02 03:04 UTC",
+        "Basis: documented. Asked for by: paranoid, strict.",
+        *LEAK.splitlines(),
+    ):
+        assert told in ended.out
+    command = next(line for line in ended.out.splitlines() if "gff run" in line)
+    again = call(*command.split()[2:])
+    assert again.status == 1
+    assert "C2      broken: MEMORY_FAULT was filled under ENOMEM" in again.out
+
+
+# FUZZING
+
+
+def test_a_campaign_finds_the_leak_and_lists_it(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    ended = call("fuzz", "--for", "20s", "--cases", "4000", "--workers", "1", "--seed", "1")
+    assert ended.status == 1
+    assert "C2-gmem_abort-natural on v7.3: -1 ENOMEM MEMORY_FAULT" in ended.out
+    _, table, shown, _ = ended.out.split("\n\n")
+    names = [line.split()[0] for line in table.splitlines()[1:]]
+    # What a VMM acts on comes first: a report with return value 0.
+    assert names[0] in ("C1-kvm_translate_vncr-natural", "C2-gmem_abort-natural")
+    assert "C2-gmem_abort-natural" in names
+    # One of them whole, and how to see another.
+    assert shown.startswith(f"{names[0]} on v7.3  claim (model)\n")
+    assert shown.endswith("    run")
+    assert ended.out.count("claim (model)") == 1
+    assert ended.out.endswith(f"next: gff triage show {names[1]} campaign\n")
+    assert call("triage", "list").status == 1
+    continued = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "500", "--workers", "1")
+    assert continued.status == 0
+    assert continued.err.startswith("campaign goes on: ")
+
+
+ENDINGS: Final = [
+    # No case where each needs an injected error: the first is the next to look at.
+    (("C2-one-injected",), 0, "C2-one-injected"),
+    (("C2-one-injected", "C2-other-injected"), 0, "C2-one-injected"),
+    (("C2-one-natural",), 1, "C2-one-natural"),
+    (("C2-one-natural", "C2-other-natural"), 1, "C2-other-natural"),
+    (("C2-one-natural", "C2-one-injected"), 1, "C2-one-injected"),
+]
+
+
+@pytest.mark.parametrize(("signatures", "cases", "following"), ENDINGS)
+def test_a_campaign_ends_with_a_table_and_the_case_of_its_first_natural_finding(
+    call: Gff,
+    monkeypatch: pytest.MonkeyPatch,
+    signatures: tuple[str, ...],
+    cases: int,
+    following: str,
+) -> None:
+    found = [finding(each, "v7.3", 1.0) for each in signatures]
+    over = Summary(("v7.3",), snapshot([], found, at_work=[], restarts=0))
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: over)
+    ended = call("fuzz", "--for", "1s")
+    assert ended.status == 1
+    assert ended.out.count(LEAK.splitlines()[0]) == cases
+    table = ended.out.split("\n\n")[0].splitlines()[2:]
+    assert [line.split()[0] for line in table] == list(signatures)
+    assert ended.out.endswith(f"next: gff triage show {following} campaign\n")
+
+
+def test_a_campaign_that_is_refused_is_not_said_to_go_on(call: Gff, tmp_path: Path) -> None:
+    known = campaign(tmp_path / "campaign", finding("C2-gmem_abort-natural", "v7.3", 1.0))
+    with known.claimed():
+        ended = call("fuzz", "--engine", "plain")
+    assert ended.status == 2
+    assert ended.err.endswith("campaign: another campaign is at work there\n")
+    assert ended.err.count("\n") == 1
+
+
+def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    options = ["--for", "20s", "--cases", "3000", "--workers", "1", "--seed", "1", "--json"]
+    ended = call("fuzz", *options)
+    made = msgspec.json.decode(ended.out, type=dict[str, object])
+    assert ended.out.count("\n") == 1
+    assert Path("campaign/report.html").is_file()
+    assert list(made) == [
+        *("cases", "seconds", "cases_per_second", "workers", "kernels", "findings", "questions"),
+    ]
+    assert isinstance(made["findings"], list)
+    assert "C2-gmem_abort-natural" in {each["signature"] for each in made["findings"]}
+    assert set(made["findings"][0]) == {
+        *("signature", "clause", "kernel", "errno", "exit_reason", "natural", "observed"),
+        *("found_after_s", "case"),
+    }
+
+
+def test_a_clean_kernel_ends_a_campaign_with_status_0(call: Gff) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    ended = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "2000", "--workers", "1")
+    assert ended.status == 0
+    assert "no findings, on clean" in ended.out
+
+
+def test_a_campaign_without_a_case_is_not_clean(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Summary(("v7.3",), snapshot([], [], at_work=[], restarts=0))
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: nothing)
+    ended = call("fuzz", "--for", "1s")
+    assert ended.status == 130
+    assert ended.out.strip() == "stopped before any case ran on v7.3"
+
+
+def test_an_interrupted_campaign_lists_what_it_has(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="the engine is missing here")
+    program = "from triage.cli import main; main()"
+    command = [sys.executable, "-c", program, "fuzz", "--workers", "1", "--campaign", "c"]
+    search = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert search.stdout is not None
+    first = search.stdout.readline()
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=30)
+    assert search.returncode == 1
+    assert " on v7.3: " in first
+    assert "next: gff triage show C" in out
+    assert "Traceback" not in err
