@@ -43,6 +43,8 @@ ROWS: Final = [
     # A file that is not there is none of those that are.
     (GMEM.replace("gmem0+0x0", "gmem2+0x0") + OTHER, None, GPA, False, False),
     (OTHER + GMEM.replace("gmem0+0x0", "gmem2+0x0"), None, GPA, False, False),
+    (OTHER + OTHER.replace("gmem1", "gmem3") + GMEM.replace("gmem0+0x0", "gmem2+0x0"), None, GPA,
+     False, False),
     # It is the flag that makes a slot one of guest_memfd.
     (GMEM.replace("gmem0+0x0 flags=guest-memfd", "gmem0+0x0"), None, GPA, False, False),
     (GMEM.replace("gmem0+0x0 flags", "flags"), None, GPA, False, False),
