@@ -1,5 +1,6 @@
 """A campaign's report: whole, well formed, alone, and only text where the text is another's."""
 
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -174,6 +175,10 @@ def test_the_report_is_beside_the_findings_or_where_it_is_wanted(call: Gff, tmp_
     assert (ended.status, ended.err) == (2, "gff: absent/page.html: No such file or directory\n")
     before = sorted(tmp_path.iterdir())
     assert call("report", "some", "--out", "some").status == 2
+    os.mkfifo("pipe")
+    ended = call("report", "some", "--out", "pipe")
+    assert (ended.status, ended.err) == (2, "gff: pipe: not a plain file\n")
+    assert Path("pipe").is_fifo()
     assert sorted(tmp_path.iterdir()) == before
 
 

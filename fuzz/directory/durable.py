@@ -5,6 +5,7 @@ the directory is flushed, because the new name is in there. Names of temporary f
 ``TEMPORARY``, so that what a killed writer left behind can be told and removed.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -21,7 +22,13 @@ def write(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Puts ``content`` at ``path`` in one step for every reader; on the disk soon, or now."""
+    """Puts ``content`` at ``path`` in one step for every reader; on the disk soon, or now.
+
+    OSError where it cannot, and where something stands there that is no plain file: root could
+    put a file in place of a device.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
