@@ -175,11 +175,11 @@ def test_the_report_is_beside_the_findings_or_where_it_is_wanted(call: Gff, tmp_
     assert (ended.status, ended.err) == (2, "gff: absent/page.html: No such file or directory\n")
     before = sorted(tmp_path.iterdir())
     assert call("report", "some", "--out", "some").status == 2
+    assert sorted(tmp_path.iterdir()) == before
     os.mkfifo("pipe")
     ended = call("report", "some", "--out", "pipe")
     assert (ended.status, ended.err) == (2, "gff: pipe: not a plain file\n")
     assert Path("pipe").is_fifo()
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_directory_may_have_any_name(call: Gff, tmp_path: Path) -> None:
