@@ -174,12 +174,14 @@ def moved(rng: Random, number: int) -> Motif:
 
 
 def logged(rng: Random, number: int) -> Motif:
-    """A slot with dirty logging, what the guest does there, and the log."""
+    """A slot with dirty logging, and rounds of what the guest does there and reading the log."""
     flags = int(MemFlag.LOG_DIRTY_PAGES)
     size = one_of(rng, fresh.SIZES)
     memslot = SetMemslot(number, BASES[number], size, flags, Ref(number, 0), None)
     layout = (CreateMem(number, size, one_of(rng, OWN_KINDS)), memslot)
-    return *layout, *walk_over(rng, number), GetDirtyLog(number), *touch(rng, number)
+    read = GetDirtyLog(number)
+    last = (read,) if chance(rng, 2) else ()
+    return *layout, *walk_over(rng, number), read, *touch(rng, number), *last
 
 
 def userfaulted(rng: Random, number: int) -> Motif:
