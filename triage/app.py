@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from triage.commands.bench import bench
+from triage.commands.causes import measure_causes
 from triage.commands.confirm import confirm_finding
 from triage.commands.conform import conform
 from triage.commands.corpus import bless_corpus, check_corpus
@@ -22,6 +23,7 @@ from triage.commands.fuzz import fuzz
 from triage.commands.kernels import kernels
 from triage.commands.live import boot, fetch_parts, list_parts
 from triage.commands.live_build import build_kernels
+from triage.commands.live_coverage import measure_coverage
 from triage.commands.matrix import show_matrix
 from triage.commands.quality import measure_quality
 from triage.commands.report import write_report
@@ -80,6 +82,7 @@ app.add_typer(_triage, name="triage", help="The findings of a campaign.")
 _triage.command("list", epilog=_STATUSES)(list_findings)
 _triage.command("show", epilog=_STATUSES)(show_finding)
 _triage.command("confirm", epilog=_STATUSES)(confirm_finding)
+_triage.command("causes", epilog=_STATUSES)(measure_causes)
 app.add_typer(_corpus, name="corpus", help="The cases with known outcomes.")
 _corpus.command("check", epilog=_STATUSES)(check_corpus)
 _corpus.command("bless", epilog=_STATUSES)(bless_corpus)
@@ -93,6 +96,7 @@ _live.command("build", epilog=_STATUSES)(build_kernels)
 _live.command("list", epilog=_STATUSES)(list_parts)
 _live.command("boot", epilog=_STATUSES)(boot)
 _live.command("conform", epilog=_STATUSES)(conform)
+_live.command("coverage", epilog=_STATUSES)(measure_coverage)
 app.command(epilog=_STATUSES)(bench)
 app.command("quality", epilog=_STATUSES)(measure_quality)
 app.command(epilog=_STATUSES)(doctor)
