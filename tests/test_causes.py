@@ -71,7 +71,7 @@ def test_the_command_shows_the_figures_and_what_is_split_or_shared(
     status, out, _ = call("triage", "causes", str(tmp_path / "c"))
     assert status == 0
     assert "3 findings of 2 planted slips" in out
-    assert "bad-size-zero  C4-gmem_abort_l2-natural; C4-gmem_abort-natural" in out
+    assert "bad-size-zero  C4-gmem_abort-natural; C4-gmem_abort_l2-natural" in out
     assert "C4-gmem_abort-natural  bad-gpa-as-gfn, bad-size-zero" in out
 
 

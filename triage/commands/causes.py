@@ -105,7 +105,7 @@ def _splits(findings: Sequence[Finding], group: dict[str, int]) -> tuple[Split, 
         of_kernel = parts.setdefault(each.kernel, {})
         of_kernel.setdefault(group[each.name], []).append(each.signature)
     return tuple(
-        Split(kernel, tuple(tuple(sorted(names)) for names in of_kernel.values()))
+        Split(kernel, tuple(sorted(tuple(sorted(names)) for names in of_kernel.values())))
         for kernel, of_kernel in sorted(parts.items())
         if len(of_kernel) > 1
     )
