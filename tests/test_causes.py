@@ -65,7 +65,7 @@ def test_the_command_shows_the_figures_and_what_is_split_or_shared(
     campaign(
         tmp_path / "c",
         on("bad-size-zero", "C4-gmem_abort-natural"),
-        on("bad-size-zero", "C4-gmem_abort_l2-natural"),
+        on("bad-size-zero", "C4-gmem_abort_l2-natural", ""),
         on("bad-gpa-as-gfn", "C4-gmem_abort-natural"),
     )
     status, out, _ = call("triage", "causes", str(tmp_path / "c"))
