@@ -153,12 +153,15 @@ def injected(rng: Random, number: int) -> Motif:
 
 
 def two_causes(rng: Random, number: int) -> Motif:
-    """A trouble in one slot that the guest may get over, and one in another, in one KVM_RUN."""
+    """A trouble in one slot that the guest may get over, and one in another: in one KVM_RUN, or in
+    the next, past the first.
+    """
     other = number ^ 1
     layout = () if chance(rng, 2) else (*gmem_slot(rng, number), *mem_slot(rng, other))
     first = fresh.fail(rng) if chance(rng, 2) else one_of(rng, DISTURBANCES)(rng, number)
     second = one_of(rng, DISTURBANCES)(rng, other)
-    return *layout, first, second, _access(rng, number), _access(rng, other), RUN
+    between = () if chance(rng, 2) else (RUN, Skip())
+    return *layout, first, second, _access(rng, number), *between, _access(rng, other), RUN
 
 
 def forced(rng: Random, number: int) -> Motif:
@@ -182,6 +185,29 @@ def logged(rng: Random, number: int) -> Motif:
     read = GetDirtyLog(number)
     last = (read,) if chance(rng, 2) else ()
     return *layout, *walk_over(rng, number), read, *touch(rng, number), *last
+
+
+def walked(rng: Random, number: int) -> Motif:
+    """A stage-1 table in memory that KVM may read and not write, or not even read."""
+    layout = mem_slot(rng, number)
+    table = Guest(one_of(rng, WALKS), number, fresh.byte_offset(rng))
+    limits = Protect(Ref(number, 0), WHOLE, one_of(rng, PROTECTIONS))
+    trouble = limits if chance(rng, 2) else one_of(rng, DISTURBANCES)(rng, number)
+    return *layout, *touch(rng, number), trouble, table, RUN
+
+
+def at_the_end(rng: Random, _: int) -> Motif:
+    """An access where some address space ends."""
+    return Guest(one_of(rng, fresh.ACCESSES), None, one_of(rng, fresh.ODD_ADDRESSES)), RUN
+
+
+def two_slots(rng: Random, number: int) -> Motif:
+    """A guest_memfd in two slots, one of which goes."""
+    other, size, flags = number ^ 1, one_of(rng, fresh.SIZES), int(MemFlag.GUEST_MEMFD)
+    one = SetMemslot(number, BASES[number], size, flags, None, Ref(number, 0))
+    two = SetMemslot(other, BASES[other], size, flags, None, Ref(number, size))
+    gone = SetMemslot(other, 0, 0, 0, None, None)
+    return CreateGmem(number, 2 * size, USABLE), one, two, gone, *touch(rng, number)
 
 
 def userfaulted(rng: Random, number: int) -> Motif:
@@ -219,6 +245,7 @@ def together(rng: Random, number: int) -> Motif:
     return *inside, RUN, SelectVcpu(0), *mine
 
 
+WALKS: Final = (Access.WALK, Access.WALK, Access.WALK_AF, Access.AT_WALK)
 OWN_KINDS: Final = (MemKind.ANONYMOUS, MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED, MemKind.THP)
 
 DISTURBANCES: Final[tuple[Callable[[Random, int], Step], ...]] = (
@@ -249,10 +276,13 @@ MOTIFS: Final[tuple[tuple[int, MakeMotif], ...]] = (
     (1, refaulted),
     (2, followed_up),
     (1, injected),
-    (1, two_causes),
+    (2, two_causes),
     (1, forced),
     (1, moved),
     (1, logged),
+    (1, walked),
+    (1, at_the_end),
+    (1, two_slots),
     (1, userfaulted),
     (1, huge),
     (2, raced),

@@ -16,7 +16,7 @@ from fuzz.mutation.fresh import ACCESSES, byte_offset, chance, fresh_step, one_o
 from fuzz.mutation.motifs import generated, motif
 
 POOL_SIZE: Final = 512
-RENEWED: Final = 1 / 16
+RENEWED: Final = 1 / 4
 LONGEST_CUT: Final = 6
 _INJECTIONS: Final = (Fail, ForceAbort, ForceExit)
 _PLAIN_RUN: Final = encode_step(Run(0))
