@@ -213,8 +213,8 @@ class Cpu:
         self._operands[1] = 0
         self._place(self._idle)
 
-    def load_vncr(self) -> None:
-        """The guest stands before an access that only ``abort_vncr`` knows."""
+    def load_nothing(self) -> None:
+        """The guest stands before an access that another does, as ``abort_vncr``."""
         self._place(self._nothing)
 
     def _place(self, plan: Plan) -> None:

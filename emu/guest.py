@@ -105,7 +105,9 @@ class _Place(Enum):
 
 # Plain names, for the hot path: see emu.abi.
 _BETWEEN, _ACCESS, _IDLE, _HANDLER = _Place
+_L2: Final = Special.L2
 _VNCR: Final = Special.VNCR
+_AT_WALK: Final = Access.AT_WALK
 _ABORT: Final = Exit.ABORT
 _DONE: Final = Exit.DONE
 _EXCEPTION: Final = Exit.EXCEPTION
@@ -235,7 +237,8 @@ class GuestContext:
             self.current = pending = self.program.popleft()
             if pending.special is not self._special:
                 self._change_to(pending.special)
-            if pending.special is None:
+            emulated = pending.access is _AT_WALK and self.vncr_tlb is not None
+            if pending.special is None and not emulated:
                 self.cpu.load(pending.access, pending.address, not self.program)
             else:
                 self._load_special(pending)
@@ -256,8 +259,8 @@ class GuestContext:
             self.cpu.switch(in_l2)
 
     def _load_special(self, pending: Pending) -> None:
-        if pending.special is _VNCR:
-            self.cpu.load_vncr()
+        if pending.special is not _L2:  # L1's AT too is trapped, and done by __kvm_at_s1e01()
+            self.cpu.load_nothing()
         else:  # the doorbell is L1's to ring
             self.cpu.load(pending.access, pending.address, False)
 

@@ -27,7 +27,8 @@ def l1_map(kernel: Kernel, kvm: Kvm, step: L1Map, bases: dict[int, int]) -> int:
         nested.l1.write_block(ipa, output, step.prot)
     else:
         nested.l1.write_page(ipa, output, step.prot)
-    kernel.handle_tlbi(nested)
+    if nested.used:  # else nothing of the case's is in the shadow: executor/nested.c
+        _invalidate(kernel, nested)
     return 0
 
 
@@ -40,7 +41,7 @@ def l1_table(kernel: Kernel, kvm: Kvm, step: L1Table, bases: dict[int, int]) -> 
     if _in_harness(address, address):
         return -Errno.EINVAL
     nested.l1.tables[step.level] = address
-    kernel.handle_tlbi(nested)
+    _invalidate(kernel, nested)
     return 0
 
 
@@ -50,18 +51,25 @@ def l1_vtcr(kernel: Kernel, kvm: Kvm, step: L1Vtcr) -> int:
     if nested is None:
         return -Errno.EOPNOTSUPP
     nested.l1.legal = step.legal
-    kernel.handle_tlbi(nested)
+    _invalidate(kernel, nested)
     return 0
 
 
 def guest_l2(kvm: Kvm, guest: GuestContext, step: GuestL2, index: int) -> int:
     """L2's program goes on. It has no guest of its own, and so no VNCR page."""
-    if _nested(kvm) is None:
+    nested = _nested(kvm)
+    if nested is None:
         return -Errno.EOPNOTSUPP
     if step.access in VNCR_ACCESSES or _in_harness(*touched(step.access, step.address)):
         return -Errno.EINVAL
     guest.program.append(Pending(index, step.access, step.address, Special.L2))
+    nested.used = True
     return 0
+
+
+def _invalidate(kernel: Kernel, nested: Nested) -> None:
+    kernel.handle_tlbi(nested)
+    nested.used = False
 
 
 def _nested(kvm: Kvm) -> Nested | None:

@@ -240,6 +240,7 @@ class Vmm:
             special = _VNCR
             if self.kvm.nested is None:
                 return -Errno.EOPNOTSUPP
+            self.kvm.nested.used = True
         self.guest.program.append(Pending(index, step.access, address, special))
         return 0
 

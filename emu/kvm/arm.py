@@ -24,12 +24,12 @@ class Arm(HandleExit):
     def kvm_arch_vcpu_run_pid_change(self, vcpu: Vcpu) -> int:
         """What a vCPU must be before its first run; 0 or -errno."""
         kvm = vcpu.kvm
+        if kvm.injections and (errno := kvm.inject(Site.KVM_ARCH_VCPU_RUN_PID_CHANGE)):
+            return -errno
         if kvm.config.vcpu is VcpuState.UNINITIALIZED:
             return -Errno.ENOEXEC
         if kvm.config.vcpu is VcpuState.UNFINALIZED:
             return -Errno.EPERM
-        if kvm.injections and (errno := kvm.inject(Site.KVM_ARCH_VCPU_RUN_PID_CHANGE)):
-            return -errno
         if kvm.config.protected and (errno := self.pkvm_create_hyp_vm(kvm)):
             return errno
         vcpu.ran_once = True

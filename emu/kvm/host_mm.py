@@ -54,7 +54,7 @@ class HostMm(Userfault):
         if kvm.injections and (errno := kvm.inject(Site.KVM_FAULTIN_PFN)):
             return (-errno if errno == Errno.EHWPOISON else -Errno.EFAULT), False
         vma = self.vma_lookup(kvm, hva)
-        if vma is None or not _permits(vma.protection, write=write):
+        if vma is None or not _permits(vma, write=write):
             return -Errno.EFAULT, False
         index, offset = user_object(hva)
         may_write = vma.protection is _READ_WRITE
@@ -215,10 +215,11 @@ class HostMm(Userfault):
         memory.zeros = {page for page in memory.zeros if not first <= page < last}
 
 
-def _permits(protection: Protection, *, write: bool) -> bool:
+def _permits(vma: Vma, *, write: bool) -> bool:
     if write:
-        return protection is _READ_WRITE
-    return protection is not _NONE
+        return vma.protection is _READ_WRITE
+    # follow_pfnmap_start() in mm/memory.c asks whether there is an entry, and PROT_NONE has one.
+    return vma.protection is not _NONE or vma.kind in _NOT_CHARGED
 
 
 def _page_align(kvm: Kvm, size: int) -> int:

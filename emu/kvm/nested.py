@@ -116,14 +116,11 @@ class NestedAbort(Pkvm):
     # WHAT L1 DOES
 
     def handle_tlbi(self, nested: Nested) -> None:
-        """L1 changed its tables and says so: the shadow goes (arch/arm64/kvm/sys_regs.c).
-
-        L2 is warm again if L1's tables still lead to its code.
+        """L1 changed its tables and says so: the shadow goes (arch/arm64/kvm/sys_regs.c), with L2's
+        own code.
         """
         for ipa in nested.shadow.mapped(0, 1 << 64):
             nested.shadow.unmap(ipa)
-        if nested.l1.reaches_code:
-            nested.warm_up()
 
 
 def _wanted(esr: int) -> int:

@@ -3,7 +3,7 @@
 What stands in the shadow stage 2 and in the VNCR mappings is derived, and may go at any time.
 """
 
-from emu.abi import HARNESS_BASE, PAGE_SIZE
+from emu.abi import PAGE_SIZE
 from emu.kvm.kvm_host import KvmHost
 from emu.kvm.nested_state import Nested
 
@@ -16,12 +16,11 @@ class NestedMmu(KvmHost):
     def kvm_nested_s2_unmap(self, nested: Nested) -> None:
         """Empty the shadow, whatever changed: nobody knows where in it a page of L1's is.
 
-        What ran before stays warm.
+        So L2's own code goes too.
         """
         shadow = nested.shadow
         for ipa in shadow.mapped(0, _EVERYWHERE):
-            if not (nested.warm and ipa == HARNESS_BASE):
-                shadow.unmap(ipa)
+            shadow.unmap(ipa)
 
     def kvm_nested_s2_wp(self, nested: Nested) -> None:
         """Write-protect the shadow, as the canonical stage 2 of some slot is, and forget every VNCR

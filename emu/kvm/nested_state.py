@@ -77,11 +77,6 @@ class L1Stage2(msgspec.Struct):
             del self.pages[page]
         self.blocks[key] = L1Leaf(output & _OUTPUT & ~_BLOCK_OFFSET, prot)
 
-    @property
-    def reaches_code(self) -> bool:
-        """Whether L2's own code, a block of level 2, is translated."""
-        return self.legal and not self.tables.keys() & {1, _BLOCK_LEVEL}
-
     def descriptor(self, ipa: int, level: int) -> int:
         """Where in L1's memory the walker reads for this level, if L1 has placed its tables."""
         base = self.tables[level] & _OUTPUT
@@ -113,11 +108,13 @@ class L1Stage2(msgspec.Struct):
 class Nested(msgspec.Struct):
     """The shadow that L2 runs under, what it is made from, and the vCPUs' VNCR mappings.
 
-    ``warm``: L2 has run before, so that its code is in the shadow where L1 maps it.
+    ``warm``: L2 has run before, so that its code is in the shadow at first. ``used``: by accesses
+    of the case, since L1 last said that its tables changed.
     """
 
     shadow: Stage2
     warm: bool
+    used: bool = False
     l1: L1Stage2 = msgspec.field(default_factory=L1Stage2)
     vncr_tlbs: list[VncrTlb] = msgspec.field(default_factory=list)
 
