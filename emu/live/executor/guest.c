@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "guest.h"
+#include "access_flag.h"
 #include "image.h"
 
 #include <string.h>
@@ -13,6 +14,8 @@
 #define TRANSLATION_LEVEL1 0x05
 #define NZCV 0xf0000000U
 #define VECTOR 2
+#define ASID_SHIFT 48
+#define EC_SME 0x1d
 
 /* HCR_EL2 for L2: VM, RW, E2H; with NV and NV2 where L2 is to have EL2 itself. */
 #define HCR_L2 (UINT64_C(1) << 34 | UINT64_C(1) << 31 | 1)
@@ -106,7 +109,8 @@ static uint64_t code_of(const struct pending *pending)
 	}
 }
 
-static struct entry entry_for(const struct pending *pending)
+/* ``asid``: makes its TTBR1_EL1 another than the one before, so that the guest empties its TLB. */
+static struct entry entry_for(const struct pending *pending, uint64_t asid)
 {
 	const uint64_t address = pending->address;
 	struct entry entry = { .pc = code_of(pending), .ttbr1 = STAGE1_TTBR1 };
@@ -114,6 +118,10 @@ static struct entry entry_for(const struct pending *pending)
 	if (pending->owner == OWNER_VNCR) {
 		entry.ttbr1 = address & ~(uint64_t)(PAGE - 1);
 		entry.hcr = HCR_L2_NV2;
+	} else if (pending->access == ACCESS_WALK_AF) {
+		entry.ttbr1 = (address & ~(uint64_t)(PAGE - 1)) | asid << ASID_SHIFT;
+		entry.x1 = STAGE1_UPPER_HALF | (address & (PAGE - 1)) >> 3 << GIB_SHIFT |
+			   WALKED_OFFSET;
 	} else if (is_walk(pending->access)) {
 		entry.ttbr1 = address & ~(uint64_t)(PAGE - 1);
 		entry.x1 = STAGE1_UPPER_HALF | (address & (PAGE - 1)) >> 3 << 30;
@@ -127,7 +135,7 @@ static struct entry entry_for(const struct pending *pending)
 void guest_add(struct vm *vm, const struct pending *pending)
 {
 	vm->now->program[vm->now->queued] = *pending;
-	entries(vm)[vm->now->queued] = entry_for(pending);
+	entries(vm)[vm->now->queued] = entry_for(pending, vm->now->queued + 1);
 	vm->l2_ran |= pending->owner != OWNER_L1;
 	data(vm)->queued = ++vm->now->queued;
 }
@@ -167,8 +175,10 @@ bool guest_leave_bell(const struct vm *vm)
 
 	if (next == vm->now->queued || (at != image_bell() && at != image_next()))
 		return false;
-	if (entry->hcr)
-		return false; /* only L1 can enter L2 */
+	if (entry->hcr) { /* only L1 can enter L2; a cold guest is not to ring the bell before */
+		set_pc(vm, image_next());
+		return false;
+	}
 	if (at == image_next() && get_register(vm, ttbr1_id(vm)) != entry->ttbr1)
 		return false; /* the TLB is the guest's to invalidate */
 	data(vm)->at = next;
@@ -259,6 +269,13 @@ struct standing guest_standing(const struct vm *vm)
 	return standing;
 }
 
+uint32_t guest_due(const struct vm *vm)
+{
+	const bool done = guest_standing(vm).step == IDLE;
+
+	return (uint32_t)(done ? data(vm)->taken : data(vm)->at);
+}
+
 /* Where the guest goes on; from L2 it has to go back to L1 first. */
 static uint64_t after(const struct pending *pending)
 {
@@ -285,13 +302,20 @@ void guest_skip(struct vm *vm)
 
 /* EXCEPTIONS */
 
-/* A fetch or a walk that succeeds finds zeros, and so ends in an exception. */
-static bool ends_so(const struct pending *pending, uint32_t esr, uint64_t elr)
+/*
+ * A fetch or a walk that succeeds finds zeros, and so ends in an exception. A fetch may find a
+ * descriptor of access_flag.c, which is no instruction, or one of SME; a walk that was to find one may
+ * find zeros.
+ */
+static bool ends_so(const struct vm *vm, const struct pending *pending, uint32_t esr, uint64_t elr)
 {
+	const bool found_zeros = EC(esr) == EC_DATA_ABORT && STATUS(esr) == TRANSLATION_LEVEL1;
+
 	if (pending->access == ACCESS_FETCH)
-		return EC(esr) == EC_UNKNOWN && elr == pending->address;
-	return pending->access == ACCESS_WALK && EC(esr) == EC_DATA_ABORT &&
-	       STATUS(esr) == TRANSLATION_LEVEL1;
+		return (EC(esr) == EC_UNKNOWN || EC(esr) == EC_SME) && elr == pending->address;
+	if (pending->access == ACCESS_WALK_AF && found_zeros)
+		report_objection(vm->report, ACCESS_FLAG, 0);
+	return pending->access == ACCESS_WALK && found_zeros;
 }
 
 static uint32_t add_exception(const struct vm *vm, uint64_t entry, uint32_t esr, uint64_t elr,
@@ -301,7 +325,7 @@ static uint32_t add_exception(const struct vm *vm, uint64_t entry, uint32_t esr,
 		*into = (struct exception){ (uint32_t)IDLE, esr };
 		return 1;
 	}
-	if (ends_so(&vm->now->program[entry], esr, elr))
+	if (ends_so(vm, &vm->now->program[entry], esr, elr))
 		return 0;
 	*into = (struct exception){ vm->now->program[entry].step, esr };
 	return 1;

@@ -29,6 +29,8 @@ void guest_return_to_bell(const struct vm *vm); /* it was not entered after all 
 void guest_skip(struct vm *vm);
 struct standing guest_standing(const struct vm *vm);
 
+uint32_t guest_due(const struct vm *vm); /* the first entry that is not done */
+
 /* The exceptions since the last call that are not how an access of its kind ends; their count. */
 uint32_t guest_exceptions(struct vm *vm, const struct standing *standing, struct exception *into);
 

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "failure.h"
 #include "kvm_abi.h"
 #include "worker.h"
 
@@ -49,5 +50,5 @@ size_t describe_host(uint8_t *into, size_t room)
 	}
 	if (kvm >= 0)
 		close(kvm);
-	return used;
+	return used + describe_failures(to + used, room - used);
 }

@@ -60,6 +60,7 @@ struct channel init_box(void)
 	mount_at("proc", "/proc");
 	mount_at("sysfs", "/sys");
 	mount_at("cgroup2", "/sys/fs/cgroup");
+	mount_at("debugfs", "/sys/kernel/debug");
 	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory", 7);
 	write_file("/proc/self/oom_score_adj", "-1000", 5);
 	write_file("/proc/sys/vm/overcommit_memory", "1", 1);

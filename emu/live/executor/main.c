@@ -17,7 +17,7 @@ static void answer(const struct channel *channel, const struct frame *asked)
 	static struct guest_case played;
 	struct objection found;
 
-	if (asked->kind != KIND_CASE) {
+	if (asked->kind < KIND_CASE || asked->kind > KIND_ALLOCATING) {
 		send_words(channel, KIND_ERROR, asked->id, "unknown kind of frame");
 		return;
 	}
@@ -27,7 +27,7 @@ static void answer(const struct channel *channel, const struct frame *asked)
 	else if (found.why != PLAYABLE)
 		send_frame(channel, KIND_UNSUPPORTED, asked->id, &found, sizeof(found));
 	else
-		play(channel, asked->id, &played);
+		play(channel, asked->id, &played, (enum kind)asked->kind);
 }
 
 int main(int count, char *words[])

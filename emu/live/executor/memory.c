@@ -51,6 +51,23 @@ static int answer(int returned)
 
 /* THE VMM'S OWN MEMORY */
 
+/* QEMU's machine virt has NOR flash that nothing of the kernel's uses; a store of 0 resets it. */
+#define FLASH "/sys/firmware/devicetree/base/flash@0"
+#define FLASH_OF_ONE (UINT64_C(1) << 24)
+
+static int map_device(const struct vm *vm, uint32_t index, uint64_t size)
+{
+	const int file = access(FLASH, F_OK) ? -1 : open("/dev/mem", O_RDWR | O_SYNC | O_CLOEXEC);
+	void *mapped;
+
+	if (file < 0 || size > FLASH_OF_ONE)
+		report_objection(vm->report, HOST_DEVICE, (uint32_t)FLASH_OF_ONE);
+	mapped = mmap(place(index, 0), size, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED_NOREPLACE, file, (off_t)(index * FLASH_OF_ONE));
+	close(file);
+	return mapped == MAP_FAILED ? errno : 0;
+}
+
 static int map_object(uint32_t index, uint64_t size, uint8_t kind, int *file)
 {
 	int flags = MAP_FIXED_NOREPLACE | MAP_NORESERVE;
@@ -89,6 +106,8 @@ int create_mem(struct vm *vm, uint32_t index, uint64_t size, uint8_t kind)
 	object->file = -1;
 	object->made = true;
 	object->kind = kind;
+	if (kind == MEM_DEVICE)
+		return map_device(vm, index, size);
 	return map_object(index, size, kind, &object->file);
 }
 

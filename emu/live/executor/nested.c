@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* where there is a memory limit, all is locked: limit.c */
+#endif
+
 #define PAGE 0x1000
 #define ENTRIES_OF_TABLE 512
 #define BLOCK_SHIFT 21
@@ -177,8 +181,8 @@ static void invalidate(struct vm *vm)
 
 	vm->l2_ran = false;
 	set_on_all(vm, SCTLR_EL1, reached ? SCTLR_MMU_ON : SCTLR_MMU_ON & ~1U);
-	if (madvise(harness_memory + SPARE_PAGE, PAGE, MADV_DONTNEED))
-		vm_failed(vm, "MADV_DONTNEED");
+	if (madvise(harness_memory + SPARE_PAGE, PAGE, MADV_DONTNEED_LOCKED))
+		vm_failed(vm, "MADV_DONTNEED_LOCKED");
 	*(volatile uint8_t *)(harness_memory + SPARE_PAGE) = 0; /* to be given back once more */
 }
 

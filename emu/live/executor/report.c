@@ -73,3 +73,19 @@ void report_done(struct report *report)
 	report->kind = KIND_OUTCOMES;
 	_exit(0);
 }
+
+void report_reached(struct report *report, const uint32_t *pcs, uint32_t count, bool cut)
+{
+	const size_t room = (sizeof(report->body) - report->size) / sizeof(*pcs);
+	uint32_t told = count;
+
+	if (room <= count) {
+		if (!room)
+			report_failure(report, "the outcomes have no room", 0);
+		told = (uint32_t)room - 1;
+	}
+	add(report, pcs, told * sizeof(*pcs));
+	add_tag(report, told | (cut || told < count ? REACHED_CUT : 0));
+	report->kind = KIND_REACHED;
+	_exit(0);
+}

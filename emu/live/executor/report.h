@@ -47,5 +47,8 @@ void report_refusal(struct report *report, uint32_t step, int error);
 _Noreturn void report_objection(struct report *report, enum why why, uint32_t value);
 _Noreturn void report_failure(struct report *report, const char *what, int error);
 _Noreturn void report_done(struct report *report);
+/* The outcomes, then PCs' lower halves, as many as have room, then their count, with REACHED_CUT. */
+#define REACHED_CUT (UINT32_C(1) << 31)
+_Noreturn void report_reached(struct report *report, const uint32_t *pcs, uint32_t count, bool cut);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "access_flag.h"
 #include "guest.h"
 #include "inject.h"
 #include "stranger.h"
@@ -85,12 +86,15 @@ static int kvm_run(const struct vm *vm, uint32_t flags, struct signals *seen)
 	return error;
 }
 
-/* Does what only a KVM_RUN that got past its first checks does: emu/kvm/arm.py. */
-static void note_completion(struct vm *vm, uint32_t flags)
+/*
+ * Does what only a KVM_RUN that got past its first checks does: emu/kvm/arm.py. With an error the
+ * reason may be one that was kept.
+ */
+static void note_completion(struct vm *vm, uint32_t flags, int error)
 {
 	if (flags & (RUN_OTHER_MM | RUN_BAD_ARGUMENT))
 		return;
-	vm->now->completing = !(flags & RUN_IMMEDIATE_EXIT) && vm->now->run->exit_reason == MMIO;
+	vm->now->completing = !error && vm->now->run->exit_reason == MMIO;
 }
 
 /*
@@ -218,13 +222,15 @@ void run_once(struct vm *vm, uint32_t index)
 	gpa = vm->now->exits[1];
 	size = vm->now->exits[2];
 	refused = never_entered(vm);
+	if (vm->sets_flags)
+		access_flag_place(vm);
 	loaded = load(vm, flags);
 	see_others(vm, before);
 	note_result(vm, &outcome, kvm_run(vm, flags, &seen));
 	see_others(vm, after);
 	outcome.vcpu = (uint8_t)vm_index(vm);
 	outcome.others_changed = !!memcmp(before, after, sizeof(before));
-	note_completion(vm, flags);
+	note_completion(vm, flags, outcome.error);
 	outcome.fresh = vm->now->exits[1] != gpa || (!stamped && vm->now->exits[2] != size);
 	outcome.stuck = seen.alarm && outcome.error == EINTR && !seen.sigbus;
 	outcome.sigbus = seen.sigbus;

@@ -78,6 +78,8 @@ static int set_memslot(struct vm *vm, const struct record *step)
 	if (ask(vm->fd, v1 ? KVM_SET_USER_MEMORY_REGION : KVM_SET_USER_MEMORY_REGION2, &wanted))
 		return errno;
 	base->size = step->y;
+	base->first = step->x;
+	base->user = wanted.flags & KVM_MEM_GUEST_MEMFD ? 0 : wanted.userspace_addr;
 	return 0;
 }
 

@@ -26,12 +26,13 @@ static bool hear(int event, uint64_t *number)
 	return true;
 }
 
-static _Noreturn void serve(const struct vm *vm)
+static _Noreturn void serve(const struct vm *vm, pid_t worker)
 {
 	uint64_t argument;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (hear(asked, &argument)) {
+	/* If the worker was killed before that, nobody asks. */
+	while (getppid() == worker && hear(asked, &argument)) {
 		const int vcpu = vm->vcpus[argument >> 1].fd;
 
 		if (!say(answered, ask(vcpu, KVM_RUN, argument & 1) < 0 ? (uint64_t)errno : 0))
@@ -42,6 +43,8 @@ static _Noreturn void serve(const struct vm *vm)
 
 void stranger_start(const struct vm *vm)
 {
+	const pid_t worker = getpid();
+
 	asked = eventfd(0, EFD_CLOEXEC);
 	answered = eventfd(0, EFD_CLOEXEC);
 	if (asked < 0 || answered < 0)
@@ -50,7 +53,7 @@ void stranger_start(const struct vm *vm)
 	if (stranger < 0)
 		vm_failed(vm, "fork");
 	if (!stranger)
-		serve(vm);
+		serve(vm, worker);
 }
 
 int stranger_run(const struct vm *vm, unsigned long argument)

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tables.h"
@@ -42,4 +43,33 @@ size_t describe_symbols(uint8_t *into, size_t room)
 	if (file)
 		fclose(file);
 	return used;
+}
+
+/* They are in the order of their addresses. */
+void symbols_of_sites(struct code sites[SITES])
+{
+	FILE *file = fopen("/proc/kallsyms", "re");
+	struct code *begun = NULL;
+	char line[1024];
+
+	memset(sites, 0, SITES * sizeof(*sites));
+	while (file && fgets(line, sizeof(line), file)) {
+		const size_t length = strlen(line) > NAME ? strcspn(line + NAME, "\t\n") : 0;
+		const uint64_t address = strtoull(line, NULL, 16);
+
+		if (begun && address > begun->start) {
+			begun->end = address;
+			begun = NULL;
+		}
+		if (is(line + NAME, length, LAST))
+			break;
+		for (uint32_t site = 0; length && site < SITES; site++) {
+			if (is(line + NAME, length, functions[1 + site])) {
+				begun = &sites[site];
+				begun->start = address;
+			}
+		}
+	}
+	if (file)
+		fclose(file);
 }

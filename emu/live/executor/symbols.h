@@ -6,7 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tables.h"
+
 /* Words "at-NAME=ADDRESS", a line each, for the functions that there are; their size. */
 size_t describe_symbols(uint8_t *into, size_t room);
+
+struct code {
+	uint64_t start, end; /* 0 where there is no such function of its own */
+};
+
+void symbols_of_sites(struct code sites[SITES]);
 
 #endif

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "access_flag.h"
 #include "memory.h"
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
@@ -45,6 +46,7 @@ static struct piece pieces[PIECES];
 static uint32_t count;
 static _Atomic uint32_t resolved;
 static const uint8_t zeros[HUGE_SIZE];
+static uint8_t filled[HUGE_SIZE];
 
 uint32_t userfaults_resolved(void)
 {
@@ -75,7 +77,12 @@ static void give_up_all(uint64_t address)
 static void place_page(const struct vm *vm, uint64_t address)
 {
 	struct uffdio_range page = page_of(vm, address);
-	struct uffdio_copy copy = { .dst = page.start, .src = (uintptr_t)zeros, .len = page.len };
+	const bool more = access_flag_fill(page.start, page.len, filled);
+	struct uffdio_copy copy = {
+		.dst = page.start,
+		.src = (uintptr_t)(more ? filled : zeros),
+		.len = page.len,
+	};
 
 	if (!ask(fds[USERFAULT_MISSING], UFFDIO_COPY, &copy))
 		return;

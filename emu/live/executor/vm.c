@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "access_flag.h"
 #include "gic.h"
 #include "guest.h"
 #include "image.h"
@@ -122,6 +123,8 @@ static void set_registers(struct vm *vm)
 		return;
 	for (size_t i = 0; i < sizeof(start) / sizeof(*start); i++)
 		set_register(vm, start[i].id, start[i].value);
+	if (vm->sets_flags)
+		set_register(vm, SYSTEM_REGISTER(0, 2, 0, 2), STAGE1_TCR | TCR_HA);
 	set_register(vm, CORE_REGISTER(regs.pstate), PSTATE_EL1H);
 	if (vm->nested)
 		nested_start(vm);

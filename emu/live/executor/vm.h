@@ -38,6 +38,7 @@ struct base {
 	uint32_t slot;
 	uint64_t gpa;  /* as it was last asked for, even in vain */
 	uint64_t size; /* as it is */
+	uint64_t first, user; /* as they are; no user address where guest_memfd backs it */
 };
 
 /* One vCPU and its guest; its steps are played one after another. */
@@ -54,6 +55,7 @@ struct vcpu {
 
 struct vm {
 	bool nested; /* the guest has EL2: it is L1 */
+	bool sets_flags; /* its CPU does, in stage 1: ACCESS_WALK_AF */
 	bool warms_l2; /* before the case: where it matters what is in L2's shadow */
 	bool l2_ran; /* for the case, since its tables were last invalidated */
 	const struct guest_case *played;

@@ -13,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access_flag.h"
 #include "guest.h"
 #include "inject.h"
+#include "kcov.h"
 #include "limit.h"
 #include "run.h"
 #include "steps.h"
@@ -64,6 +66,15 @@ static bool has_kind(const struct guest_case *played, uint8_t kind)
 	return false;
 }
 
+static bool has_access(const struct guest_case *played, uint8_t access)
+{
+	for (uint32_t i = 0; i < played->count; i++) {
+		if (played->steps[i].op == OP_GUEST && played->steps[i].a == access)
+			return true;
+	}
+	return false;
+}
+
 static void do_steps(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->played->count; i++) {
@@ -81,7 +92,7 @@ static void do_steps(struct vm *vm)
 	}
 }
 
-static _Noreturn void work(const struct guest_case *played)
+static _Noreturn void work(const struct guest_case *played, enum kind kind)
 {
 	static struct vm vm;
 
@@ -97,19 +108,29 @@ static _Noreturn void work(const struct guest_case *played)
 	if (played->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
 		report_objection(report, HOST_PAGE, (uint32_t)sysconf(_SC_PAGESIZE));
 	vm.warms_l2 = has(played, OP_GUEST_L2, 0) || has(played, OP_FAIL, 0);
+	vm.sets_flags = has_access(played, ACCESS_WALK_AF);
+	if (vm.sets_flags)
+		access_flag_prepare(&vm);
 	vm_make(&vm, vm.kvm);
+	if (kind == KIND_TRACED)
+		kcov_prepare(report);
 	if (has(played, OP_RUN, RUN_OTHER_MM))
 		stranger_start(&vm);
 	if (has(played, OP_USERFAULT, 0))
 		userfault_prepare(&vm);
 	if (has(played, OP_FAIL, 0))
-		inject_begin(&vm);
+		inject_begin(&vm, kind == KIND_ALLOCATING);
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_prepare(&vm);
 	if (!(played->flags & VM_COLD))
 		run_warm_up(&vm);
+	if (kind == KIND_TRACED)
+		kcov_begin(report);
 	do_steps(&vm);
+	inject_end(&vm);
 	stranger_end();
+	if (kind == KIND_TRACED)
+		kcov_done(report);
 	report_done(report);
 }
 
@@ -154,7 +175,8 @@ static void send_failure(const struct channel *channel, uint32_t id, const char 
 	send_frame(channel, KIND_FAILED, id, body, 4 + size);
 }
 
-void play(const struct channel *channel, uint32_t id, const struct guest_case *played)
+void play(const struct channel *channel, uint32_t id, const struct guest_case *played,
+	  enum kind kind)
 {
 	char how[128] = "the worker ended without a word";
 	const time_t seconds = played->flags & VM_NESTED ? TIME_LIMIT_NESTED : TIME_LIMIT;
@@ -165,7 +187,7 @@ void play(const struct channel *channel, uint32_t id, const struct guest_case *p
 	report->step = played->count; /* the VM comes before the first step */
 	worker = fork();
 	if (worker == 0)
-		work(played);
+		work(played, kind);
 	ended = worker > 0 && await(worker, seconds, how, sizeof(how));
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_forget();

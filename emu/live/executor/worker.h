@@ -7,7 +7,9 @@
 #include "frame.h"
 
 void worker_prepare(void);
-void play(const struct channel *channel, uint32_t id, const struct guest_case *played);
+/* The kind of the frame that asks for it, which says how. */
+void play(const struct channel *channel, uint32_t id, const struct guest_case *played,
+	  enum kind kind);
 
 /* What can be told of the host: struct hello's body; its size. */
 size_t describe_host(uint8_t *into, size_t room);
