@@ -7,12 +7,14 @@ nothing of it is left, whatever is killed.
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Final, Self
 
+from emu.access import Access
 from emu.live.console import Console, ConsoleFinding
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
@@ -55,6 +57,11 @@ class Box:
         return self.saved.hello
 
     @property
+    def lacking(self) -> frozenset[Access]:
+        """What its CPU is known not to do."""
+        return self.saved.lacking
+
+    @property
     def alive(self) -> bool:
         """Whether its QEMU runs; what the guest does is another question."""
         return self._process.poll() is None
@@ -89,8 +96,9 @@ class Box:
         raise BoxError(f"the machine ended{self.death()}")
 
     def death(self) -> str:
-        """What QEMU had to say, to be put behind a message."""
-        said = last_words(self._errors)
+        """What QEMU or its stub had to say, to be put behind a message."""
+        trouble = self._injector.trouble if self._injector else ""
+        said = trouble or last_words(self._errors)
         return f": {said}" if said else ""
 
     def close(self) -> None:
@@ -124,7 +132,7 @@ class Box:
                 first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
                 self.channel.settimeout(None)
             if self._stub is not None:
-                self._injector = _injector(self._stub, self.hello)
+                self._injector = _injector(self._stub, self.hello, self._process.kill)
             failed.pop_all()
 
     def _end(self) -> None:
@@ -136,10 +144,10 @@ class Box:
             self._stub.close()
 
 
-def _injector(stub: socket.socket, hello: bytes) -> Injector | None:
+def _injector(stub: socket.socket, hello: bytes, end: Callable[[], None]) -> Injector | None:
     """None where the kernel does not tell where its functions are."""
     functions = greeting(hello).functions
-    return Injector(stub, functions) if HOOK in functions else None
+    return Injector(stub, functions, end) if HOOK in functions else None
 
 
 def start(image: Image, executor: Path, *, nested: bool = False, injecting: bool = False) -> Box:

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from emu.asm import assembler
@@ -40,10 +41,11 @@ class BuildError(RuntimeError):
     """There is no compiler, or it failed; the message is one line, or what the compiler said."""
 
 
-def executor(place: Path) -> Path:
-    """The executor for arm64, static."""
-    sources = [name for name in _sources() if name.endswith((".c", ".S")) and name != _DRY]
-    return _built(place, "executor", [*_cross_compiler(), "-static", "-s"], sources)
+def executor(place: Path, more: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """The executor for arm64, static; ``more``: sources that a test adds, by their names."""
+    sources = {**_sources(), **more}
+    compiled = [name for name in sources if name.endswith((".c", ".S")) and name != _DRY]
+    return _built(place, "executor", [*_cross_compiler(), "-static", "-s"], sources, compiled)
 
 
 def decoder(place: Path) -> Path:
@@ -51,7 +53,7 @@ def decoder(place: Path) -> Path:
     compiler = shutil.which(_NATIVE)
     if compiler is None:
         raise BuildError(f"{_NATIVE}: not found")
-    return _built(place, "decoder", [compiler, *_DRY_FLAGS], [*_SHARED, _DRY])
+    return _built(place, "decoder", [compiler, *_DRY_FLAGS], _sources(), [*_SHARED, _DRY])
 
 
 def folder() -> Path:
@@ -74,8 +76,13 @@ def _sources() -> dict[str, str]:
     return {"tables.h": tables.header(assembler()), **dict(sorted(files.items()))}
 
 
-def _built(place: Path, name: str, compiler: Sequence[str], compiled: Sequence[str]) -> Path:
-    sources = _sources()
+def _built(
+    place: Path,
+    name: str,
+    compiler: Sequence[str],
+    sources: Mapping[str, str],
+    compiled: Sequence[str],
+) -> Path:
     command = [*compiler, *_FLAGS, *compiled]
     content = "\0".join([*command[1:], *(part for each in sources.items() for part in each)])
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]

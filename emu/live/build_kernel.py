@@ -18,19 +18,26 @@ from typing import IO, Final
 
 import msgspec
 
-from emu.live import build_config, build_patches, build_tools, cache, images
+from emu.live import (
+    build_config,
+    build_coverage,
+    build_patches,
+    build_tools,
+    cache,
+    images,
+    source_lines,
+)
 from emu.live.arm64_image import inspect
 from emu.live.build_config import ConfigError, Options
 from emu.live.build_patches import Patch, PatchError
 from emu.live.build_source import Tree
-from emu.live.build_variants import Variant
+from emu.live.build_variants import KCOV, Variant
 from emu.live.images import Record, Transport
 from emu.live.trouble import MissingPartError
 
 SUITE: Final = "built"  # in a record, where a fetched kernel has Debian's suite
 
 _ARCHITECTURE: Final = "arm64"
-_IMAGE: Final = "arch/arm64/boot/Image"
 _CONFIG: Final = ".config"
 _UNFINISHED: Final = ".gff-unfinished"
 _SAME: Final = {  # what would make two builds of the same differ
@@ -62,7 +69,8 @@ class Recipe:
     def digest(self, tree: Tree) -> str:
         """Of all of it, with the source's hash."""
         texts = (each.text for each in self.patches)
-        parts = (tree.origin.sha256, build_config.spelled(self.config), *texts, self.compiler)
+        made = (*texts, *build_coverage.settings(self.variant), self.compiler)
+        parts = (tree.origin.sha256, build_config.spelled(self.config), *made)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def release(self, tree: Tree) -> str:
@@ -119,6 +127,7 @@ class _Make:
             *("-C", str(tree.path), f"O={self.objects}", f"-j{jobs}"),
             *(f"ARCH={_ARCHITECTURE}", f"CROSS_COMPILE={build_tools.CROSS}"),
             f"LOCALVERSION={wanted.release(tree)}",
+            *build_coverage.settings(wanted.variant),
         ]
 
     def configure(self) -> None:
@@ -146,16 +155,19 @@ class _Make:
         environment = {
             key: value for key, value in os.environ.items() if not _NOT_OURS.fullmatch(key)
         }
-        with subprocess.Popen(
-            [*self._command, target],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**environment, **_SAME, **settings},
-            pass_fds=(self._lock,),
-        ) as make:
+        with (
+            subprocess.Popen(
+                [*self._command, target],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**environment, **_SAME, **settings},
+                pass_fds=(self._lock,),
+            ) as make,
+            _ended_first(make),
+        ):
             for line in make.stdout or ():
                 log.write(line)
                 step = _STEP.match(line)
@@ -167,9 +179,20 @@ class _Make:
             raise MissingPartError(f"{image}: {_reason(self._log)} (the whole of it: {self._log})")
 
 
+@contextmanager
+def _ended_first(make: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever ends us, make ends before: Popen does not wait for it when it is interrupted."""
+    try:
+        yield
+    except BaseException:
+        make.terminate()  # it takes with it what is half written
+        make.communicate()
+        raise
+
+
 def _installed(wanted: Recipe, tree: Tree, objects: Path) -> Record:
     """The image among the others, with what it is made of."""
-    kernel = objects / _IMAGE
+    kernel = objects / build_coverage.IMAGE
     seen = inspect(kernel)
     if not seen.version.endswith(wanted.release(tree)):
         raise MissingPartError(f"{wanted.variant.image}: the kernel says it is {seen.version}")
@@ -192,6 +215,9 @@ def _installed(wanted: Recipe, tree: Tree, objects: Path) -> Record:
         prepared.mkdir()
         shutil.copyfile(kernel, prepared / images.KERNEL)
         shutil.copyfile(objects / _CONFIG, prepared / "config")
+        if wanted.variant.config == KCOV:
+            lines = source_lines.encoded(build_coverage.functions(objects, tree))
+            (prepared / source_lines.FILE).write_bytes(lines)
         (prepared / images.RECORD).write_bytes(msgspec.json.encode(record))
         cache.install(prepared, cache.images() / record.name)
     return record

@@ -13,6 +13,7 @@ _NEEDED: Final = (
     ("make", "make"),
     ("gcc", "gcc"),
     (f"{CROSS}gcc", "gcc-aarch64-linux-gnu"),
+    (f"{CROSS}addr2line", "binutils-aarch64-linux-gnu"),
     ("flex", "flex"),
     ("bison", "bison"),
     ("bc", "bc"),

@@ -46,7 +46,8 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "bad-walk-beyond": tuple(each for each in _CLEAN if each != "cure-walk-beyond"),
 }
 MODELS: Final = (*PATCHES, *sorted((*SLIPS, *OTHERS)))
-CONFIGS: Final = ("16k",)  # what may stand behind a kernel's name
+KCOV: Final = "kcov"  # it tells which lines were reached
+CONFIGS: Final = ("16k", KCOV)  # what may stand behind a kernel's name
 
 _INJECTABLE: Final = "injectable"
 _RELEASE: Final = re.compile(rf"-{PREFIX}(.+)-[0-9a-f]{{8}}$")

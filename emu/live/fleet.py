@@ -51,8 +51,14 @@ class Fleet:
         self.host: Host = protocol.greeting(pool.saved.hello)
         if self.host.kvm:
             pages = self.host.page_size
-            inert, lax = probes.inert(self._probe, pages), probes.lax(self._probe, pages)
+            inert = probes.inert(self._probe, pages, pool.saved.lacking)
+            lax = probes.lax(self._probe, pages)
             self.host = replace(self.host, inert=inert, lax=lax)
+
+    @property
+    def pool(self) -> Pool:
+        """Its boxes, for whoever has other questions."""
+        return self._pool
 
     @property
     def restarts(self) -> int:

@@ -18,7 +18,17 @@ _BREAK: Final = b"\x03"
 _CORE: Final = struct.Struct("<33QI")  # x0 to x30, SP, PC, CPSR
 _LINK: Final = 30
 _PC: Final = 32
-_STOPPED: Final = b"TS"
+_STOPPED: Final = (b"T", b"S")
+_EXITED: Final = (b"W", b"X")
+_SHOWN: Final = 24  # bytes of an answer that is shown
+
+
+class StubError(BoxError):
+    """The stub said what it cannot mean; its machine stands still from then on."""
+
+    def __init__(self, content: bytes) -> None:
+        words = content[:_SHOWN].decode("ascii", "backslashreplace")
+        super().__init__(f"QEMU's gdbstub said {words!r}")
 
 
 @dataclass(slots=True)
@@ -66,8 +76,9 @@ class Stub:
 
     def wait(self) -> None:
         """Until the machine stops; BoxError where it ends instead."""
-        while self._packet(None)[:1] not in _STOPPED:
-            pass
+        while (answer := self._packet(None))[:1] not in _STOPPED:
+            if answer[:1] not in _EXITED:  # after which the connection ends
+                raise StubError(answer)
 
     def step(self) -> None:
         """One instruction."""
@@ -85,8 +96,12 @@ class Stub:
     def registers(self) -> Registers:
         """Of the CPU, which is stopped."""
         self._put(b"g")
-        content = bytes.fromhex(self._packet().decode("ascii"))
-        return Registers(list(_CORE.unpack_from(content)), content[_CORE.size :])
+        answer = self._packet()
+        try:
+            content = bytes.fromhex(answer.decode("ascii"))
+            return Registers(list(_CORE.unpack_from(content)), content[_CORE.size :])
+        except (ValueError, struct.error):
+            raise StubError(answer) from None
 
     def set_registers(self, registers: Registers) -> None:
         """All of them."""
@@ -97,7 +112,7 @@ class Stub:
         self._put(words.encode())
         answer = self._packet()
         if answer != b"OK":
-            raise BoxError(f"QEMU's gdbstub: {words[:24]}: {answer.decode('ascii', 'replace')}")
+            raise StubError(answer)
 
     def _put(self, content: bytes) -> None:
         self._send(b"$%b#%02x" % (content, sum(content) & 0xFF))
@@ -107,8 +122,13 @@ class Stub:
         while True:
             start, end = self._bytes.find(b"$"), self._bytes.find(b"#")
             if 0 <= start < end <= len(self._bytes) - 3:
-                content = bytes(self._bytes[start + 1 : end])
+                content, checksum = (
+                    bytes(self._bytes[start + 1 : end]),
+                    self._bytes[end + 1 : end + 3],
+                )
                 del self._bytes[: end + 3]
+                if checksum != b"%02x" % (sum(content) & 0xFF):
+                    raise StubError(content)
                 self._send(b"+")
                 return content
             if not self._receive(limit):

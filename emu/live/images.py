@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -81,6 +81,11 @@ class Image:
     def nests(self) -> bool:
         """Whether there is a QEMU for nested boxes."""
         return any(each.nests for each in self.qemus)
+
+    def newer(self) -> "Image":
+        """With the QEMUs alone that are new enough to nest, if there are any."""
+        newer = tuple(each for each in self.qemus if each.nests)
+        return replace(self, qemus=newer or self.qemus)
 
     def qemu(self, *, nested: bool) -> Qemu:
         """The QEMU for a box."""

@@ -6,14 +6,14 @@ whose function in KVM it has a breakpoint: so there is no word between them that
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from emu.abi import Errno
 from emu.injection import Site
-from emu.live.gdbstub import Registers, Stub
+from emu.live.gdbstub import Registers, Stub, StubError
 from emu.live.trouble import BoxError
 
 HOOK: Final = "kvm_arch_dev_ioctl"  # arch/arm64/kvm/arm.c: what /dev/kvm does not know comes here
@@ -49,8 +49,15 @@ class _Waiting:
 class Injector:
     """The breakpoints of one machine. ``functions``: its kernel's, by their names."""
 
-    def __init__(self, connection: socket.socket, functions: Mapping[str, int]) -> None:
-        """The machine runs, or is about to; when this returns the executor can ask."""
+    def __init__(
+        self, connection: socket.socket, functions: Mapping[str, int], end: Callable[[], None]
+    ) -> None:
+        """The machine runs, or is about to; when this returns the executor can ask.
+
+        ``end``: ends the machine, which stands still where its stub is not to be understood.
+        """
+        self.trouble = ""
+        self._end = end
         self._stub = Stub(connection)
         self._functions = functions
         self._waiting: list[_Waiting] = []
@@ -71,6 +78,9 @@ class Injector:
                 self._stub.wait()
                 self._stopped(self._stub.registers())
                 self._stub.go_on()
+        except StubError as error:
+            self.trouble = str(error)
+            self._end()
         except BoxError:
             pass  # the machine's end: whoever waits for its answer notices
 

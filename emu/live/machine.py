@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from emu import wire
+from emu.access import Access
 from emu.case import Case
 from emu.live import probes, protocol
 from emu.live.channel import receive
@@ -29,8 +30,15 @@ class Port(Protocol):
     def hello(self) -> bytes:
         """The frame with which the executor began."""
 
+    @property
+    def lacking(self) -> frozenset[Access]:
+        """What its CPU is known not to do; about the rest it is asked."""
+
     def restart(self) -> None:
         """Start anew, whatever it is doing."""
+
+    def death(self) -> str:
+        """What is known of its end, to be put behind a message."""
 
     def complaints(self) -> tuple[ConsoleFinding, ...]:
         """What its kernel complained of since this was last asked; nothing of a host's own."""
@@ -39,13 +47,17 @@ class Port(Protocol):
 class LiveMachine:
     """An executor, and what its host can do. One case at a time."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Port, kind: Kind = Kind.CASE) -> None:
+        """``kind``: of the frames with a case, which says how it is played."""
         self._port = port
+        self._kind = kind
         self._number = 0
-        self.host = protocol.greeting(port.hello)
+        host = protocol.greeting(port.hello)
+        self.host = replace(host, allocating=kind is Kind.ALLOCATING)
         if self.host.kvm:
             pages = self.host.page_size
-            inert, lax = probes.inert(self._play, pages), probes.lax(self._play, pages)
+            inert = probes.inert(self._play, pages, port.lacking)
+            lax = probes.lax(self._play, pages)
             self.host = replace(self.host, inert=inert, lax=lax)
 
     def run(self, case: Case) -> Outcomes | Unsupported:
@@ -67,7 +79,7 @@ class LiveMachine:
         channel = self._port.channel
         try:
             channel.settimeout(NESTED_TIME_LIMIT if self.host.nested else TIME_LIMIT)
-            channel.sendall(protocol.frame(Kind.CASE, self._number, data))
+            channel.sendall(protocol.frame(self._kind, self._number, data))
         except OSError as error:
             raise BoxError(f"the executor is gone: {error.strerror}") from None
         kind, number, body = protocol.opened(receive(channel))
@@ -78,7 +90,11 @@ class LiveMachine:
     def _ask_or_restart(self, data: bytes) -> Answer:
         try:
             return self.ask(data)
-        except (BoxError, ProtocolError):
+        except BoxError as error:
+            death = self._port.death()
+            self._port.restart()
+            raise BoxError(f"{error}{death}") from None
+        except ProtocolError:
             self._port.restart()
             raise
 

@@ -3,21 +3,31 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from emu.case import Case
+from emu.access import Access
+from emu.case import Case, Guest, Step
 from emu.injection import Fail
 
 
 class Needs(NamedTuple):
-    """``nested``: a CPU and a kernel for guests with EL2. ``injecting``: a debugger's injector."""
+    """``nested``: a CPU and a kernel for guests with EL2. ``injecting``: a debugger's injector.
+
+    ``updating``: a CPU that sets access flags.
+    """
 
     nested: bool = False
     injecting: bool = False
+    updating: bool = False
 
 
 def needs(cases: Iterable[Case]) -> Needs:
     """Those of all."""
-    nested = injecting = False
+    nested = injecting = updating = False
     for case in cases:
         nested = nested or case.vm.nested
         injecting = injecting or any(isinstance(step, Fail) for step in case.steps)
-    return Needs(nested, injecting)
+        updating = updating or any(_updates(step) for step in case.steps)
+    return Needs(nested, injecting, updating)
+
+
+def _updates(step: Step) -> bool:
+    return isinstance(step, Guest) and step.access is Access.WALK_AF

@@ -7,8 +7,21 @@ kernel can make up for it, so such accesses are kept from this machine.
 from collections.abc import Callable
 from typing import Final
 
+from emu.abi import MemFlag
 from emu.access import ACCESS_FACTS, Access, Direction
-from emu.case import Case, CreateMem, Guest, MemKind, Ref, Run, SetMemslot, Step, Unmap, VmConfig
+from emu.case import (
+    Case,
+    CreateMem,
+    GetDirtyLog,
+    Guest,
+    MemKind,
+    Ref,
+    Run,
+    SetMemslot,
+    Step,
+    Unmap,
+    VmConfig,
+)
 from emu.live.unsupported import PLAYED
 from emu.outcome import Outcomes
 
@@ -27,9 +40,24 @@ _EC_SHIFT: Final = 26
 Play = Callable[[Case], Outcomes]
 
 
-def inert(play: Play, page_size: int) -> frozenset[Access]:
-    """The cache maintenance that does not abort where the page is gone."""
-    return frozenset(each for each in _MAINTENANCE if not _aborts(play, page_size, each))
+def inert(play: Play, page_size: int, lacking: frozenset[Access]) -> frozenset[Access]:
+    """The cache maintenance that does not abort where the page is gone, and the walk that does not
+    set the access flag; ``lacking`` is known to be among them.
+    """
+    found = {each for each in _MAINTENANCE if not _aborts(play, page_size, each)}
+    if Access.WALK_AF not in lacking and not _sets_flags(play, page_size):
+        found.add(Access.WALK_AF)
+    return lacking | found
+
+
+def _sets_flags(play: Play, page_size: int) -> bool:
+    """Whether a walk writes to a page that was written, and whose dirty log was read then."""
+    logged = SetMemslot(0, _BASE, page_size, MemFlag.LOG_DIRTY_PAGES, Ref(0, 0), None)
+    write, walk = (Guest(each, None, _BASE) for each in (Access.WRITE64, Access.WALK_AF))
+    log, again = play(
+        _case(page_size, logged, write, Run(0), GetDirtyLog(0), walk, Run(0), GetDirtyLog(0))
+    ).logs
+    return log.pages == again.pages
 
 
 def _aborts(play: Play, page_size: int, access: Access) -> bool:

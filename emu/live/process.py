@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from emu.access import Access
 from emu.live.channel import receive
 from emu.live.console import ConsoleFinding
 
@@ -27,6 +28,15 @@ class Process:
         """Start anew; what it was asked is lost."""
         self.close()
         self._start()
+
+    @property
+    def lacking(self) -> frozenset[Access]:
+        """Nothing: a real CPU is asked."""
+        return frozenset()
+
+    def death(self) -> str:
+        """Nothing: what it had to say is on our standard error."""
+        return ""
 
     def complaints(self) -> tuple[ConsoleFinding, ...]:
         """None: the console of this host is not ours to read."""

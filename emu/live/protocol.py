@@ -17,6 +17,7 @@ _PAIR: Final = struct.Struct("<II")
 _OBJECTION: Final = struct.Struct("<III")
 
 _AT: Final = "at-"  # before the name of a function
+_FAIL: Final = "fail-"
 _A_RUN: Final = 1
 _A_REFUSAL: Final = 2
 _A_LOG: Final = 3
@@ -27,11 +28,14 @@ class Kind(IntEnum):
     """What a frame is."""
 
     CASE = 1
+    TRACED = 2  # a case; emu.live.tracing
+    ALLOCATING = 3  # a case whose errors are allocations that fail
     HELLO = 0x80
     OUTCOMES = 0x81
     UNSUPPORTED = 0x82
     FAILED = 0x83
     ERROR = 0x84
+    REACHED = 0x85  # outcomes, and what was reached of a traced case
 
 
 @unique
@@ -57,6 +61,12 @@ class Why(IntEnum):
     HOST_DEBUGGER = 16
     HOST_FUNCTION = 17
     L1_TABLES = 18
+    HOST_KCOV = 19
+    HOST_FAILURE = 20
+    HOST_FAILURES = 21
+    ACCESS_FLAG = 22
+    HOST_ALLOCATION = 23
+    HOST_DEVICE = 24
 
 
 _WORDS: Final = {
@@ -76,6 +86,12 @@ _WORDS: Final = {
     Why.HOST_DEBUGGER: "no debugger is there to inject errors",
     Why.HOST_FUNCTION: "the kernel has no function of its own for site {}",
     Why.L1_TABLES: "L1's tables would need more than {} pages",
+    Why.HOST_KCOV: "the host's kernel does not tell what is reached, errno {}",
+    Why.HOST_FAILURE: "the kernel's fault injection cannot be told what to do, errno {}",
+    Why.HOST_FAILURES: "the kernel's fault injection holds no two such errors at once, site {}",
+    Why.ACCESS_FLAG: "walk-af: its descriptor cannot be where the walk will look for it",
+    Why.HOST_ALLOCATION: "nothing was allocated on behalf of site {}",
+    Why.HOST_DEVICE: "the host has no device of {} bytes that may be written to",
     Why.HOST_SVE: "the host's CPU has no SVE, so that no vCPU is left unfinalized",
 }
 
@@ -136,6 +152,7 @@ def greeting(content: bytes) -> Host:
                 for key, value in told.items()
                 if key.startswith(_AT)
             },
+            failing=frozenset(key.removeprefix(_FAIL) for key in told if key.startswith(_FAIL)),
         )
     except (ValueError, KeyError) as error:
         raise ProtocolError(f"the executor's greeting cannot be read: {error}") from error

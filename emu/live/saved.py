@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+from emu.access import Access
 from emu.live import qemu
 from emu.live.console import Console, ConsoleFinding
 from emu.live.frames import FrameError, Unframer
@@ -22,6 +23,8 @@ BOOT_LIMIT: Final = 60.0  # seconds; a machine with nothing else to do needs thr
 SAVE_LIMIT: Final = 60.0
 
 _TAKEN: Final = 1 << 16
+# On QEMU 7.2 a KVM_RUN does not end in which a walk is to set an access flag on a read-only page.
+_BEFORE_NESTING: Final = frozenset({Access.WALK_AF})
 
 
 class Saved:
@@ -54,6 +57,11 @@ class Saved:
     def size(self) -> int:
         """Bytes of the state."""
         return os.fstat(self._state.fileno()).st_size
+
+    @property
+    def lacking(self) -> frozenset[Access]:
+        """What its CPU is known not to do: what it would come to need not be found out."""
+        return frozenset() if self.image.qemu(nested=self.nested).nests else _BEFORE_NESTING
 
     def resume(
         self,

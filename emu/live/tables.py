@@ -33,6 +33,8 @@ from emu.record import Op
 _WORD: Final = 4
 _WORDS: Final = 4  # of the longest snippet
 
+_REAL: Final = {Access.WALK_AF: Access.WALK}
+
 _NUMBERS: Final = {
     "PROTOCOL_HEADER": wire.HEADER,
     "PROTOCOL_RECORD": wire.RECORD,
@@ -75,6 +77,7 @@ def header(assembler: Assembler) -> str:
         "struct access { uint8_t played, width, block, bias, words; uint32_t code[4]; };",
         f"#define TELL_FUNCTIONS {_quoted(TELL_FUNCTIONS)}",
         f"static const char *const functions[] = {{ {', '.join(map(_quoted, FUNCTIONS))} }};",
+        f"static const uint16_t errnos[] = {{ {', '.join(f'{each:d}' for each in abi.Errno)} }};",
         *_array("access", "accesses", (_access(each, assembler) for each in Access)),
         "#endif",
         "#endif",
@@ -135,7 +138,8 @@ def _vm_sizes() -> Iterator[str]:
 def _access(access: Access, assembler: Assembler) -> str:
     if access not in PLAYED:
         return f"0 /* {access.value} */"
-    facts, snippet = ACCESS_FACTS[access], SNIPPETS[access]
+    # A store stands for the walk that updates its descriptor where the CPU cannot: see emu.exits.
+    facts, snippet = ACCESS_FACTS[access], SNIPPETS[_REAL.get(access, access)]
     # The load before cache maintenance is for an emulator's sake: see emu.asm.
     code = assembler.assemble(snippet.text)[_WORD if snippet.probed else 0 :]
     words = [code[place : place + _WORD] for place in range(0, len(code), _WORD)]

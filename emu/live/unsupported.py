@@ -1,10 +1,11 @@
 """What the live machine cannot do, and why: such a case is not played at all, never differently."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from emu import wire
+from emu.abi import Errno
 from emu.access import ACCESS_FACTS, Access, Direction
 from emu.case import (
     Age,
@@ -37,10 +38,11 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
+    UserfaultMode,
     VmConfig,
     effective_address,
 )
-from emu.injection import Fail, ForceAbort, ForceExit, Site
+from emu.injection import At, Fail, ForceAbort, ForceExit, Site
 from emu.words import RUN_FLAGS, spell_bits
 
 _SIMPLE: Final = frozenset(
@@ -55,10 +57,13 @@ _SIMPLE: Final = frozenset(
         Direction.VNCR_WRITE,
     }
 )
-_WALKS: Final = (Access.WALK, Access.AT_WALK)
+_WALKS: Final = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
 PLAYED: Final = frozenset(
     access for access in Access if ACCESS_FACTS[access].direction in _SIMPLE or access in _WALKS
 )
+
+# What allocates when it is called, and says ENOMEM for it.
+_ALLOCATES: Final = (Site.KVM_GMEM_GET_PFN, Site.KVM_MMU_TOPUP_MEMORY_CACHE, Site.KVM_FAULTIN_PFN)
 
 _STEPS: Final = (
     Allocate,
@@ -96,10 +101,13 @@ _MEM_KINDS: Final = (
     MemKind.SHARED,
     MemKind.THP,
     MemKind.HUGETLB,
+    MemKind.DEVICE,
 )
 _HUGE_KINDS: Final = (MemKind.THP, MemKind.HUGETLB)
 _HUGE_PAGES_OF: Final = 0x1000  # of the hosts whose huge pages have 2 MiB
 _TABLE_BITS: Final = 48  # those above are the ASID
+_TABLE_SHIFT: Final = 12
+_DESCRIPTOR_SHIFT: Final = 3
 _ZVA: Final = 64  # bytes that DC ZVA clears on the CPU of the cases
 
 
@@ -120,6 +128,8 @@ class Host:
     """What a live machine can do; ``inert`` and ``lax`` as in ``emu.live.probes``.
 
     ``functions``: where those of its kernel are that errors can be injected at, where they can.
+    ``failing``: those that the kernel itself lets fail, where there is no debugger.
+    ``allocating``: no function fails but for an allocation of its own that does.
     """
 
     kernel: str
@@ -131,6 +141,8 @@ class Host:
     lax: frozenset[Access] = frozenset()
     nested: bool = False
     functions: Mapping[str, int] = field(default_factory=dict)
+    failing: frozenset[str] = frozenset()
+    allocating: bool = False
 
 
 def objection(case: Case, host: Host) -> Unsupported | None:
@@ -145,7 +157,35 @@ def objection(case: Case, host: Host) -> Unsupported | None:
         reason = _step(step, bases, host)
         if reason:
             return Unsupported(reason, index)
-    return _wordless(case)
+    return _access_flags(case) or _wordless(case)
+
+
+def _access_flags(case: Case) -> Unsupported | None:
+    """A descriptor whose access flag is set lies in memory of the case, which else is all zero."""
+    walks = list(_walks(case.steps))
+    updating = [(at, place) for at, access, place in walks if access is Access.WALK_AF]
+    if not updating:
+        return None
+    index, _ = updating[0]
+    if case.vm.nested:
+        return Unsupported("walk-af: L1's CPU is not told to set access flags", index)
+    if any(isinstance(s, Userfault) and s.mode is UserfaultMode.WRITE_PROTECT for s in case.steps):
+        return Unsupported("walk-af: the VMM could not write its descriptor unseen", index)
+    places = {place for _, place in updating}
+    if any(access is not Access.WALK_AF and place in places for _, access, place in walks):
+        return Unsupported("walk-af: another walk might find its descriptor", index)
+    return None
+
+
+def _walks(steps: tuple[Step, ...]) -> Iterator[tuple[int, Access, int]]:
+    """Of each walk its step, and the place of its descriptor in a table, wherever that is."""
+    bases: dict[int, int] = {}
+    for index, step in enumerate(steps):
+        if isinstance(step, SetMemslot):
+            bases[step.slot] = step.gpa
+        elif isinstance(step, Guest) and step.access in _WALKS:
+            in_table = effective_address(step, bases) % (1 << _TABLE_SHIFT)
+            yield index, step.access, in_table >> _DESCRIPTOR_SHIFT
 
 
 def _wordless(case: Case) -> Unsupported | None:
@@ -194,9 +234,11 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
         case CreateMem():
             return _memory(step.kind, host)
         case Fail():
-            return _injection(step.site, host)
+            return _injection(step, host)
         case ForceExit() | ForceAbort():
             return "no CPU can be asked to do this"
+        case At():
+            return "nothing stops a kernel half-way"
         case Age():
             return "nothing on the host asks KVM for this when told to"
         case _:
@@ -204,11 +246,21 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
             return "" if known else f"the executor does not know {type(step).__name__}"
 
 
-def _injection(site: Site, host: Host) -> str:
-    if not host.functions:
+def _injection(step: Fail, host: Host) -> str:
+    site = step.site
+    if host.allocating:
+        failed = site in _ALLOCATES and step.errno is Errno.ENOMEM and step.nth == 1
+        return "" if failed else "no single allocation that fails comes to this"
+    if host.functions:
+        known = site.value in host.functions
+        return "" if known else f"the kernel has no function {site.value} of its own"
+    if not host.failing:
         return "a stock kernel injects no errors"
-    known = site.value in host.functions
-    return "" if known else f"the kernel has no function {site.value} of its own"
+    if site.value not in host.failing:
+        return f"the kernel does not let {site.value} fail"
+    # Its result is a pfn: fail_function's errnos are all taken for that of a fault.
+    poisoned = site is Site.KVM_FAULTIN_PFN and step.errno is Errno.EHWPOISON
+    return "fail_function cannot return a poisoned pfn" if poisoned else ""
 
 
 def _memory(kind: MemKind, host: Host) -> str:
