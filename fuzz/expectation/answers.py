@@ -42,7 +42,6 @@ _NEAR: Final = 1 << 36  # bytes; memory further from its beginning may be out of
 _EFBIG: Final = 27
 _KNOWN: Final = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _FIXED: Final = MemFlag.READONLY | MemFlag.GUEST_MEMFD
-_ID: Final = 0xFFFF
 
 Answers = frozenset[int]
 
@@ -81,7 +80,7 @@ def _answers(premises: Premises, step: Step) -> set[int] | None:
 
 def _created(step: CreateGmem, vm: VmConfig) -> int:
     unknown = step.flags & ~(GmemFlag.MMAP | GmemFlag.INIT_SHARED)
-    fits = 0 < step.size <= S64_MAX and step.size % vm.page_size == 0
+    fits = step.size in range(vm.page_size, S64_MAX, vm.page_size)
     return OK if fits and not unknown else Errno.EINVAL
 
 
@@ -100,7 +99,7 @@ def _fallocate(premises: Premises, gmem: Ref, size: int, *, is_allocate: bool) -
 
 
 def _read_log(premises: Premises, slot: int) -> int:
-    if slot & _ID >= USER_MEM_SLOTS or slot > _ID:
+    if slot >= USER_MEM_SLOTS:
         return Errno.EINVAL
     region = premises.regions.get(slot)
     return OK if region is not None and region.logged else Errno.ENOENT
@@ -127,21 +126,20 @@ def _is_malformed(step: SetMemslot, vm: VmConfig) -> bool:
     with_file = flags & MemFlag.GUEST_MEMFD
     return bool(
         (step.v1 and with_file)
-        or step.slot & _ID >= USER_MEM_SLOTS
-        or step.slot > _ID
+        or step.slot >= USER_MEM_SLOTS
         or step.slot == HARNESS_SLOT
         or flags & ~_KNOWN
         or (with_file and flags & ~MemFlag.GUEST_MEMFD)
         or (step.size | step.gpa) % page
         or (step.mem is not None and step.mem.offset % page)
         or (with_file and step.gmem is not None and _bad_offset(step.gmem.offset, step.size, page))
-        or step.gpa + step.size > U64
+        or (step.gpa + step.size) >> 64
         or step.size // page > MEM_MAX_NR_PAGES
     )
 
 
 def _bad_offset(offset: int, size: int, page: int) -> bool:
-    return bool(offset % page) or offset + size > U64
+    return bool(offset % page or (offset + size) >> 64)
 
 
 def _out_of_reach(step: SetMemslot) -> set[int]:
@@ -215,9 +213,9 @@ def _prepared(premises: Premises, step: SetMemslot) -> set[int]:
         return {Errno.EPERM}
     if step.gpa + step.size > 1 << vm.ipa_bits:
         return {Errno.EFAULT}
-    kinds = premises.kinds(step.mem)
-    if vm.mte and kinds - {MemKind.ANONYMOUS}:
-        return {OK, Errno.EINVAL}  # which memory can hold tags is the host's business
-    if kinds & {MemKind.DEVICE, MemKind.PFNMAP}:
+    kind = premises.kind(step.mem.index if step.mem is not None else None)
+    if kind in (MemKind.DEVICE, MemKind.PFNMAP):
         return {OK, Errno.EINVAL}
+    if vm.mte and kind not in (None, MemKind.ANONYMOUS):
+        return {OK, Errno.EINVAL}  # which memory can hold tags is the host's business
     return {OK}

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import ACCESS_FACTS, Access, Direction, touched
-from emu.case import L1Bit, L1Map, L1Table, L1Vtcr, Step
+from emu.case import L1Bit, L1Map, L1Table, L1Vtcr
 from fuzz.expectation.effects import (
     EXCEPTION,
     FAULT,
@@ -26,14 +26,14 @@ from fuzz.expectation.premises import Page, Premises
 
 L2_BITS: Final = 40
 _BLOCK: Final = 2 << 20
-_OUTPUT: Final = (1 << 48) - 1  # what a descriptor has room for
+_OUTPUT: Final = 1 << 48  # bytes; a descriptor has no room for addresses beyond
 _READ: Final = L1Bit.READ
 _NEEDED: Final = {
     Direction.READ: _READ,
     Direction.WRITE: L1Bit.WRITE,
     Direction.READ_WRITE: _READ | L1Bit.WRITE,
     Direction.FETCH: L1Bit.EXECUTE,
-    Direction.MAINTENANCE: _READ | L1Bit.WRITE,
+    Direction.MAINTENANCE: _READ,
 }
 
 
@@ -56,32 +56,30 @@ class L1Tables:
     displaced: set[int] = field(default_factory=set)
     illegal: bool = False
 
-    def apply(self, step: Step, output: int) -> None:
-        """Take a step into account; ``output``: the address of L1's that it names."""
+    def map(self, step: L1Map, output: int) -> None:
+        """A leaf more; ``output``: the address of L1's that the step names."""
+        size = _BLOCK if step.block else PAGE_SIZE
+        where = output % _OUTPUT & -size
+        self.leaves.append(Leaf(step.ipa & -size, size, where, step.prot))
+
+    def disturb(self, step: L1Table | L1Vtcr) -> None:
+        """Something is wrong with them, or right again."""
         match step:
-            case L1Map():
-                size = _BLOCK if step.block else PAGE_SIZE
-                where = output & _OUTPUT & -size
-                self.leaves.append(Leaf(step.ipa & -size, size, where, step.prot))
             case L1Table(level):
                 self.displaced.add(level)
             case L1Vtcr(legal):
                 self.illegal = not legal
-            case _:
-                pass
 
     def leaf(self, ipa: int) -> Leaf | None:
-        """The leaf that maps an address of L2's; None: there is none."""
+        """The leaf that maps an address of an L2 that runs; None: there is none."""
         found: Leaf | None = None
         for leaf in self.leaves:
             if leaf.ipa <= ipa < leaf.ipa + leaf.size:
                 found = leaf
             elif found is not None and leaf.ipa & -found.size == found.ipa:
                 found = None  # a table of pages took the block's place
-        if found is None or self.illegal:
-            return None
-        passed = {1, 2} if found.size == _BLOCK else {1, 2, 3}
-        return None if passed & self.displaced else found
+        is_page = found is not None and found.size == PAGE_SIZE
+        return None if is_page and 3 in self.displaced else found
 
 
 def vncr_effects(worlds: Sequence[Premises], access: Access, address: int) -> Effects | None:
@@ -100,7 +98,7 @@ def _vncr(premises: Premises, page: int, *, write: bool) -> Effects | None:
     if premises.failures:
         return None
     region = premises.region(page)
-    if region is None or page >> premises.vm.ipa_bits or (write and region.readonly):
+    if region is None or (write and region.readonly):
         return EXCEPTION
     state = premises.page(region, page, write=write)
     if state is None or (premises.limited and region.file is None):
@@ -140,11 +138,10 @@ def _l2_page(
     leaf = None if ipa >> L2_BITS else tables.leaf(ipa)
     if leaf is None:
         return EXCEPTION
-    needed = _NEEDED[ACCESS_FACTS[access].direction]
-    if ACCESS_FACTS[access].direction is Direction.MAINTENANCE:
-        if leaf.prot & needed == L1Bit.WRITE:
-            return None  # the CPU's fault, which KVM takes for a write that L1 permits
-        needed &= _READ
+    direction = ACCESS_FACTS[access].direction
+    if direction is Direction.MAINTENANCE and leaf.prot & (_READ | L1Bit.WRITE) == L1Bit.WRITE:
+        return None  # the CPU's fault, which KVM takes for a write that L1 permits
+    needed = _NEEDED[direction]
     found = page_effects(worlds, access, leaf.output + ipa - leaf.ipa)
     if found is None or leaf.prot & needed == needed:
         return found

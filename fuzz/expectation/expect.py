@@ -153,10 +153,10 @@ class _Follower:
         match step:
             case Guest() | GuestL2():
                 self._ask(index, step)
-            case L1Map() | L1Table():
-                self._l1.apply(step, effective_address(step, self._bases))
-            case L1Vtcr():
-                self._l1.apply(step, 0)
+            case L1Map():
+                self._l1.map(step, effective_address(step, self._bases))
+            case L1Table() | L1Vtcr():
+                self._l1.disturb(step)
             case Skip():
                 self._skip()
             case _:
@@ -201,7 +201,7 @@ class _Follower:
             return f"expected {_either(ends)}"
         if flags & RunFlag.VM_DEAD and not self._dead:
             self._dead = flags == RunFlag.VM_DEAD
-            self._possible.unsettled |= not self._dead  # another end may have come first
+            self._possible.unsettled = not self._dead  # another end may have come first
         return ""
 
     def _went(self, run: RunOutcome) -> str:

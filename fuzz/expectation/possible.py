@@ -5,7 +5,7 @@ each KVM_RUN the VM is one in which it has, or one in which it has not.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -95,5 +95,5 @@ def _between(world: _World) -> Iterator[Premises]:
     """A slot is not there while it is deleted or moved, even if that is refused in the end."""
     for event in world.waiting:
         if isinstance(event.step, SetMemslot) and event.step.slot in world.premises.regions:
-            gone = SetMemslot(event.step.slot, 0, 0, 0, None, None, v1=False)
+            gone = replace(event.step, size=0)
             yield world.followed_by(Event(gone, refused=False)).premises

@@ -7,7 +7,7 @@ with the modelled kernel, against which it is held. A fact that the case does no
 
 from dataclasses import dataclass, field
 from enum import Enum, unique
-from typing import Final
+from typing import Final, NamedTuple
 
 from emu.abi import U64, MemFlag
 from emu.case import (
@@ -46,16 +46,33 @@ class Page(Enum):
     DENIED = "denied"  # not mapped, not permitted, past the end of its file
 
 
+class Memory(NamedTuple):
+    """Memory of the VMM's: how it was made, and what happened to it since."""
+
+    created: CreateMem
+    history: list[Step]
+
+
+class File(NamedTuple):
+    """A guest_memfd: how it was made, and what happened to it since."""
+
+    created: CreateGmem
+    history: list[Step]
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A memslot. ``file``: the history of its guest_memfd; ``mem``: the number of its memory."""
+    """A memslot. ``file``: the guest_memfd that serves its faults; ``mem``: the number of its
+    memory; ``offset``: in what serves them. ``bound``: the guest_memfd that it holds, and where.
+    """
 
     gpa: int
     size: int
     flags: int
     mem: int | None
     offset: int
-    file: "list[Step] | None"
+    file: File | None
+    bound: tuple[File, int] | None
 
     @property
     def readonly(self) -> bool:
@@ -89,8 +106,8 @@ class Premises:
     doorbells: set[tuple[int, int]] = field(default_factory=set)
     failures: list[Fail] = field(default_factory=list)
     exits: set[CpuExit] = field(default_factory=set)
-    _mems: dict[int, list[Step]] = field(default_factory=dict)
-    _files: dict[int, list[Step]] = field(default_factory=dict)
+    _mems: dict[int, Memory] = field(default_factory=dict)
+    _files: dict[int, File] = field(default_factory=dict)
 
     def apply(self, step: Step, *, refused: bool) -> None:
         """Take a step into account."""
@@ -127,51 +144,52 @@ class Premises:
     ) -> None:
         match step:
             case CreateMem(index) if not refused:
-                self._mems[index] = [step]
-            case Unmap() | Protect() | PoisonMem():
-                # A refused one may have been done in part.
-                self.unsettled |= refused and step.mem.index in self._mems
-                self._mems.get(step.mem.index, []).append(step)
+                self._mems[index] = Memory(step, [])
             case Truncate(index) if not refused:
-                self._mems.get(index, []).append(step)
+                _happen(self._mems.get(index), step)
             case Userfault(mem):
-                self._mems.get(mem.index, []).append(step)
+                _happen(self._mems.get(mem.index), step)
+            case Unmap() | Protect() | PoisonMem():
+                self._happen_in_part(self._mems.get(step.mem.index), step, refused=refused)
             case _:
                 pass
 
     def _file_event(self, step: Step, *, refused: bool) -> None:
         match step:
             case CreateGmem(index):
-                self._files.pop(index, [step]).append(ReleaseGmem(index))
+                _happen(self._files.pop(index, None), ReleaseGmem(index))
                 if not refused:
-                    self._files[index] = [step]
+                    self._files[index] = File(step, [])
             case ReleaseGmem(index) if not refused:
-                self._files.pop(index, []).append(step)
+                _happen(self._files.pop(index, None), step)
             case PunchHole() | Allocate() if not refused:
-                self._files.get(step.gmem.index, []).append(step)
+                _happen(self._files.get(step.gmem.index), step)
             case PoisonGmem(gmem):
-                self.unsettled |= refused and gmem.index in self._files
-                self._files.get(gmem.index, []).append(step)
+                self._happen_in_part(self._files.get(gmem.index), step, refused=refused)
             case _:
                 pass
+
+    def _happen_in_part(self, to: Memory | File | None, step: Step, *, refused: bool) -> None:
+        """A refused one may have been done in part."""
+        self.unsettled |= refused and to is not None
+        _happen(to, step)
 
     def _region(self, step: SetMemslot) -> None:
         if step.size == 0:
             self.regions.pop(step.slot, None)
             return
-        file = None
+        gmem = step.gmem if step.flags & MemFlag.GUEST_MEMFD else None
+        file = None if gmem is None else self._files.get(gmem.index)
         # To a protected VM's faults it is the VMM's own memory that counts.
-        gmem = step.flags & MemFlag.GUEST_MEMFD and not self.vm.protected
-        if gmem and step.gmem is not None:
-            file = self._files.get(step.gmem.index)
-        ref = step.gmem if gmem else step.mem
+        serving = step.mem if gmem is None or self.vm.protected else gmem
         self.regions[step.slot] = Region(
             step.gpa,
             step.size,
             step.flags,
-            step.mem.index if step.mem is not None else None,
-            ref.offset if ref is not None else 0,
-            file,
+            None if step.mem is None else step.mem.index,
+            0 if serving is None else serving.offset,
+            None if self.vm.protected else file,
+            None if gmem is None or file is None else (file, gmem.offset),
         )
 
     # WHAT IS TRUE OF AN ADDRESS
@@ -187,49 +205,46 @@ class Premises:
         """What stands in the way of an access; None: the case does not settle it."""
         offset = gpa - region.gpa + region.offset & U64
         if region.file is not None:
-            return self._file_page(region.file, offset)
-        history = self._mems.get(region.mem) if region.mem is not None else None
-        if history is None:
-            return Page.DENIED
-        return self._mem_page(history, offset, write=write)
+            return self._file_page(region.file.history, offset)
+        memory = self._memory(region.mem)
+        return Page.DENIED if memory is None else self._mem_page(memory, offset, write=write)
 
     def file(self, index: int) -> CreateGmem | None:
         """How the guest_memfd of that number was made; None if there is none."""
-        created = self._files.get(index, [None])[0]
-        return created if isinstance(created, CreateGmem) else None
+        file = self._files.get(index)
+        return None if file is None else file.created
 
     def is_bound(self, gmem: Ref, size: int) -> bool:
-        """Whether a slot has some of that range of a guest_memfd."""
-        file = self._files.get(gmem.index)
+        """Whether a slot has some of that range of a guest_memfd that is there."""
+        wanted = self._files[gmem.index]
         return any(
-            region.file is file
-            and region.offset < gmem.offset + size
-            and gmem.offset < region.offset + region.size
+            file is wanted and offset < gmem.offset + size and gmem.offset < offset + region.size
             for region in self.regions.values()
-            if region.file is not None
+            for file, offset in ([region.bound] if region.bound else [])
         )
 
-    def kinds(self, mem: Ref | None) -> frozenset[MemKind]:
-        """What sort of memory that is; nothing if there is none."""
-        history = self._mems.get(mem.index, []) if mem is not None else []
-        return frozenset(step.kind for step in history if isinstance(step, CreateMem))
+    def kind(self, mem: int | None) -> MemKind | None:
+        """What sort of memory that is; None if there is none."""
+        memory = self._memory(mem)
+        return None if memory is None else memory.created.kind
 
     def is_private(self, region: Region) -> bool:
         """Whether the VMM's own memory there is nobody else's: no file, nothing shared."""
-        history = self._mems.get(region.mem) if region.mem is not None else None
-        created = history[0] if history else None
-        return isinstance(created, CreateMem) and created.kind in _PRIVATE
+        return self.kind(region.mem) in _PRIVATE
 
     def may_sigbus(self, region: Region, gpa: int) -> bool:
         """Whether a userfaultfd without a handler may watch the page, and it may be missing."""
+        memory = self._memory(region.mem)
         offset = gpa - region.gpa + region.offset & U64
-        history = self._mems.get(region.mem, []) if region.mem is not None else []
-        return any(
+        return memory is not None and any(
             isinstance(step, Userfault)
             and step.mode is UserfaultMode.SIGBUS
             and step.mem.offset <= offset < step.mem.offset + self._aligned(step.size)
-            for step in history
+            for step in memory.history
         )
+
+    def _memory(self, mem: int | None) -> Memory | None:
+        return None if mem is None else self._mems.get(mem)
 
     def _file_page(self, history: list[Step], offset: int) -> Page:
         state = Page.FINE
@@ -245,16 +260,16 @@ class Premises:
                     pass
         return state
 
-    def _mem_page(self, history: list[Step], offset: int, *, write: bool) -> Page | None:
-        created = history[0]
-        if not isinstance(created, CreateMem) or created.kind not in _SIMPLE:
+    def _mem_page(self, memory: Memory, offset: int, *, write: bool) -> Page | None:
+        created = memory.created
+        if created.kind not in _SIMPLE:
             return None
         mapped = offset < self._aligned(created.size)
         protection, poisoned, end = Protection.READ_WRITE, False, created.size
-        for step in history[1:]:
+        for step in memory.history:
             match step:
                 case Unmap(mem, size) if mem.offset <= offset < mem.offset + self._aligned(size):
-                    mapped, poisoned = False, poisoned and created.kind is MemKind.FILE
+                    mapped = False
                 case Protect(mem, size, to) if (
                     mem.offset <= offset < mem.offset + self._aligned(size)
                 ):
@@ -276,6 +291,11 @@ class Premises:
 
     def _same_page(self, one: int, other: int) -> bool:
         return one // self.vm.page_size == other // self.vm.page_size
+
+
+def _happen(to: Memory | File | None, step: Step) -> None:
+    if to is not None:
+        to.history.append(step)
 
 
 def _permits(protection: Protection, *, write: bool) -> bool:

@@ -13,7 +13,7 @@ _WRITING: Final = frozenset(
     {Direction.WRITE, Direction.READ_WRITE, Direction.MAINTENANCE, Direction.VNCR_WRITE}
 )
 _VNCR: Final = frozenset({Direction.VNCR_READ, Direction.VNCR_WRITE})
-_OUTPUT: Final = (1 << 48) - 1  # Arm ARM, VMSAv8-64 descriptors without FEAT_LPA
+_OUTPUT: Final = 1 << 48  # bytes: Arm ARM, VMSAv8-64 descriptors without FEAT_LPA
 _BLOCK_SHIFT: Final = 21
 _BLOCK: Final = 1 << _BLOCK_SHIFT
 _LEAF: Final = 1 << PAGE_SHIFT  # L1's granule is 4 KiB, whatever the host's page
@@ -81,9 +81,9 @@ class L1Stage2:
     def write(self, ipa: int, output: int, *, block: bool) -> None:
         """A leaf, which has room for 48 bits of L1's address."""
         if block:
-            self._blocks[ipa >> _BLOCK_SHIFT] = output & _OUTPUT & -_BLOCK
+            self._blocks[ipa >> _BLOCK_SHIFT] = output % _OUTPUT & -_BLOCK
         else:
-            self._pages[ipa >> PAGE_SHIFT] = output & _OUTPUT & -_LEAF
+            self._pages[ipa >> PAGE_SHIFT] = output % _OUTPUT & -_LEAF
 
     def output(self, ipa: int) -> int | None:
         """L1's address for one of L2's. None where L1 maps nothing, or where it cannot be told:

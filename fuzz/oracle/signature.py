@@ -67,7 +67,6 @@ _NEVER_EMULATED: Final = (Direction.FETCH, Direction.WALK)
 
 # What only one part of the kernel can break.
 _SITES: Final = {
-    "C8": "before-loop",
     "C14": "mark_page_dirty",
     "C17": "other-vcpu",
     "C18": "before-loop",

@@ -1,23 +1,21 @@
-"""``python -m tests.mutants [MODULE...]``: what judges, changed in one place after the other.
+"""Change what judges in one place after the other, and ask the tests whether they see it.
 
-A mutant that condemns and clears like its original is a hole in the tests, or is listed with its
-reason in ``survivors.toml``. Results are kept in ``mutants/``; the same command goes on with them
+A mutant that judges like its original is a hole in the tests, or stands with its reason in
+tests/mutants/survivors.toml. Results are kept in mutants/: the same command goes on with them
 as long as nothing changed that they rest on.
 """
 
 import argparse
 import gc
-import hashlib
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import msgspec
-
+from emu.kernels import KERNELS
+from tests.mutants.kept import Kept, Result, newest
 from tests.mutants.mutant import Mutant, Place, mutants
 from tests.mutants.part import Part, part_of
 from tests.mutants.survivors import compare, listed
@@ -25,32 +23,68 @@ from tests.mutants.trial import Package, ended, tried, tried_as_it_is
 from tests.mutants.verdict import Verdict
 from tests.mutants.witnesses import ROOT, Recorded, record
 
-MODULES: Final = tuple(module for part in Part for module in part.value)
-KEPT: Final = ROOT / "mutants"
+_MODULES: Final = "\n".join(f"  fuzz/{part.folder}: {' '.join(part.value)}" for part in Part)
+_EXAMPLES: Final = f"""\
+examples:
+  python -m tests.mutants                  everything; some 20 minutes on two processors
+  python -m tests.mutants judge race       the mutants of two modules
+  python -m tests.mutants --survivors      after a new test: the last run's survivors again
 
-_EVERY: Final = 100  # mutants between two lines of progress
+modules:
+{_MODULES}
 
-
-class Result(msgspec.Struct, frozen=True):
-    """What became of a mutant."""
-
-    place: Place
-    verdict: Verdict
+exit status:
+  0 every survivor is explained, 1 one is not or an explanation explains nothing, 2 bad usage
+"""
+_EVERY: Final = 50  # mutants between two lines of progress
 
 
 def main() -> int:
     """1 where a survivor is not explained, or an explanation explains nothing."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", default=MODULES, help="of fuzz, without .py")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--survivors", action="store_true", help="only the last run's survivors")
-    wanted = parser.parse_args()
-    todo = [mutant for name in wanted.modules for mutant in _of(name)]
+    wanted = _wanted()
+    every = [mutant for name in wanted.modules for mutant in _of(name)]
+    todo = every
     if wanted.survivors:
-        alive = set(_survived(_last()))
-        todo = [mutant for mutant in todo if mutant.place in alive]
-    results = list(_results(todo, wanted.jobs))
-    return _told(results)
+        alive = {place for part in Part for place in _survived(newest(part))}
+        todo = [mutant for mutant in every if mutant.place in alive]
+    try:
+        results = [
+            result
+            for part in Part
+            for result in _results(
+                part, [each for each in todo if part_of(each.place.file) is part], wanted.jobs
+            )
+        ]
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on from here")
+        return 130
+    return _told(results, [mutant.place for mutant in every])
+
+
+def _wanted() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    every = [module for part in Part for module in part.value]
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="of those below; default: all")
+    jobs = os.cpu_count() or 1
+    parser.add_argument(
+        "--jobs", type=int, default=jobs, metavar="N", help=f"processes at once; default: {jobs}"
+    )
+    parser.add_argument(
+        "--survivors", action="store_true", help="only those that survived the last run"
+    )
+    wanted = parser.parse_args()
+    for name in wanted.modules:
+        if name not in every:
+            parser.error(f"no module '{name}': one of {', '.join(every)}")
+    if wanted.jobs < 1:
+        parser.error("--jobs: at least 1")
+    wanted.modules = wanted.modules or every
+    return wanted
 
 
 def _of(module: str) -> list[Mutant]:
@@ -58,75 +92,55 @@ def _of(module: str) -> list[Mutant]:
     return mutants(path.name, path.read_text())
 
 
-def _results(todo: Sequence[Mutant], jobs: int) -> Iterator[Result]:
+def _results(part: Part, todo: Sequence[Mutant], jobs: int) -> Iterator[Result]:
     """Of every mutant: what is known already, then what it takes to know the rest."""
-    KEPT.mkdir(exist_ok=True)
-    path = KEPT / f"{_digest()}.jsonl"
-    known = {each.place: each for each in _read(path)}
+    kept = Kept(part)
+    known = kept.known()
     yield from (known[mutant.place] for mutant in todo if mutant.place in known)
     rest = [mutant for mutant in todo if mutant.place not in known]
     if rest:
-        _say(f"{len(rest)} mutants to try, {len(todo) - len(rest)} known")
-        with path.open("ab") as kept:
-            for result in _run(rest, jobs):
-                kept.write(msgspec.json.encode(result) + b"\n")
-                kept.flush()
-                yield result
+        _say(f"{part.folder}: {len(rest)} mutants to try, {len(todo) - len(rest)} known")
+        for result in _run(part, rest, jobs):
+            kept.add(result)
+            yield result
 
 
-def _run(todo: Sequence[Mutant], jobs: int) -> Iterator[Result]:
-    package, recorded = Package.read(), record()
+def _run(part: Part, todo: Sequence[Mutant], jobs: int) -> Iterator[Result]:
+    kernels = {name: KERNELS[name] for name in part.kernels}
+    _say(f"{part.folder}: the corpus is played first, on {len(kernels)} kernels")
+    package, recorded = Package.read(), record(kernels)
     gc.freeze()  # what is forked from here on shares it
-    _check_baseline(package, recorded)
+    _check_baseline(part, package, recorded)
+    explained = {entry.place for entry in listed().survivor}
     running: dict[int, Place] = {}
     began, waiting = monotonic(), iter(todo)
-    for number in range(len(todo)):
+    for number in range(1, len(todo) + 1):
         while len(running) < jobs and (mutant := next(waiting, None)) is not None:
             running[tried(mutant, package, recorded)] = mutant.place
         child, verdict = ended()
-        yield Result(running.pop(child), verdict)
-        if number % _EVERY == _EVERY - 1:
-            _say(f"{number + 1} of {len(todo)}, {monotonic() - began:.0f} s")
+        result = Result(running.pop(child), verdict)
+        if verdict is Verdict.SURVIVED and result.place not in explained:
+            _say(f"survived: {result.place}")
+        yield result
+        if number % _EVERY == 0:
+            left = (monotonic() - began) / number * (len(todo) - number)
+            _say(f"{part.folder}: {number} of {len(todo)}, {left / 60:.0f} min left")
 
 
-def _check_baseline(package: Package, recorded: list[Recorded]) -> None:
-    for part in Part:
-        tried_as_it_is(part, package, recorded)
-        _, verdict = ended()
-        if verdict is not Verdict.SURVIVED:
-            sys.exit(f"{part.name.lower()} is not as expected without a mutation: {verdict.value}")
-
-
-def _digest() -> str:
-    """Of all that a result rests on."""
-    digest = hashlib.sha256()
-    tests = (ROOT / "tests").glob("*.py")
-    sources = [*(ROOT / "emu").rglob("*.py"), *(ROOT / "fuzz").rglob("*.py")]
-    own = Path(__file__).parent.glob("*.py")
-    for path in sorted((*tests, *sources, *own, *(ROOT / "corpus").rglob("*.case"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _read(path: Path) -> list[Result]:
-    """Without a last line that was cut off."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    whole = (line for line in lines if line.endswith(b"\n"))
-    return [msgspec.json.decode(line, type=Result) for line in whole]
-
-
-def _last() -> list[Result]:
-    """The newest results."""
-    paths = sorted(KEPT.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
-    return _read(paths[-1]) if paths else []
+def _check_baseline(part: Part, package: Package, recorded: list[Recorded]) -> None:
+    tried_as_it_is(part, package, recorded)
+    _, verdict = ended()
+    if verdict is not Verdict.SURVIVED:
+        sys.exit(f"{part.folder} is not as expected without a mutation: {verdict.value}")
 
 
 def _survived(results: Iterable[Result]) -> list[Place]:
     return [each.place for each in results if each.verdict is Verdict.SURVIVED]
 
 
-def _told(results: list[Result]) -> int:
-    odds = compare(_survived(results), (each.place for each in results), listed())
+def _told(results: list[Result], every: Sequence[Place]) -> int:
+    survived = _survived(results)
+    odds = compare(survived, (each.place for each in results), every, listed())
     rows = (
         ("not explained", odds.unexplained),
         ("killed after all", odds.killed),
@@ -136,8 +150,12 @@ def _told(results: list[Result]) -> int:
         for place in places:
             sys.stdout.write(f"{what}: {place}\n")
     counts = Counter(each.verdict for each in results)
-    killed = ", ".join(f"{counts[each]} by {each.value}" for each in Verdict if counts[each])
-    sys.stdout.write(f"{len(results)} mutants: {killed}\n")
+    del counts[Verdict.SURVIVED]
+    by = [f"{counts[each]} by {each.value}" for each in Verdict if counts[each]]
+    sys.stdout.write(
+        f"{len(results)} mutants: {len(results) - len(survived)} killed ({', '.join(by)}), "
+        f"{len(survived)} survived, {len(odds.unexplained)} of them not explained\n"
+    )
     return 1 if any(places for _, places in rows) else 0
 
 

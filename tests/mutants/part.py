@@ -1,6 +1,9 @@
-"""The two parts of what judges, which share nothing, and the tests of each."""
+"""The two parts of what judges, which share nothing, and their tests, the quick ones first."""
 
+from collections.abc import Iterable
 from enum import Enum
+
+from emu.kernels import KERNELS
 
 _CONTRACT_TESTS = (
     "tests.test_contract",
@@ -14,7 +17,14 @@ _CONTRACT_TESTS = (
     "tests.test_signature",
     "tests.test_scene",
 )
-_EXPECTATION_TESTS = ("tests.test_expect_random", "tests.test_expect", "tests.test_answers")
+_EXPECTATION_TESTS = (
+    "tests.test_answers",
+    "tests.test_premises",
+    "tests.test_possible",
+    "tests.test_expect",
+    "tests.test_questions",
+    "tests.test_expect_random",
+)
 
 
 class Part(Enum):
@@ -38,6 +48,16 @@ class Part(Enum):
     def tests(self) -> tuple[str, ...]:
         """The modules with its tables."""
         return _CONTRACT_TESTS if self is Part.CONTRACT else _EXPECTATION_TESTS
+
+    @property
+    def kernels(self) -> Iterable[str]:
+        """Those on which the corpus is played for it."""
+        return KERNELS if self is Part.CONTRACT else ("clean",)
+
+    @property
+    def killer(self) -> str:
+        """The module that asks the corpus, of what the tests let pass."""
+        return f"tests.mutants.{'by_corpus' if self is Part.CONTRACT else 'by_clean'}"
 
 
 def part_of(file: str) -> Part:

@@ -52,13 +52,15 @@ def listed() -> Listed:
     return msgspec.toml.decode(LISTED.read_bytes(), type=Listed)
 
 
-def compare(survived: Iterable[Place], tried: Iterable[Place], known: Listed) -> Odds:
-    """What differs, as far as it was tried."""
-    alive, all_tried = list(survived), set(tried)
-    files = {place.file for place in all_tried}
+def compare(
+    survived: Iterable[Place], tried: Iterable[Place], every: Iterable[Place], known: Listed
+) -> Odds:
+    """What differs, as far as it was tried; ``every``: all mutants of the modules in question."""
+    alive, all_tried, existing = list(survived), set(tried), set(every)
+    files = {place.file for place in existing}
     explained = [entry.place for entry in known.survivor if entry.file in files]
     return Odds(
         tuple(place for place in alive if place not in explained),
         tuple(place for place in explained if place in all_tried and place not in alive),
-        tuple(place for place in explained if place not in all_tried),
+        tuple(place for place in explained if place not in existing),
     )

@@ -41,9 +41,7 @@ class Package(MetaPathFinder, InspectLoader):
             if path.stem == "__init__":
                 parts = parts[:-1]
                 packages.add(".".join(parts))
-            codes[".".join(parts)] = compile(
-                path.read_text(), str(path), "exec", dont_inherit=True
-            )
+            codes[".".join(parts)] = compile(path.read_text(), str(path), "exec", dont_inherit=True)
         return cls(codes, packages)
 
     def changed(self, mutant: Mutant) -> "Package":
@@ -90,6 +88,7 @@ def _forked(part: Part, made: Callable[[], Package], recorded: list[Recorded]) -
     child = os.fork()
     if child:
         return child
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C ends is no mutant's verdict
     signal.alarm(LIMIT)
     try:
         sys.meta_path.insert(0, made())

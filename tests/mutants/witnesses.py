@@ -3,7 +3,7 @@
 Nothing here imports ``fuzz``: the mutant comes in with the first import.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from emu import casefile, text
 from emu.case import Case
 from emu.expectation import Expectation, ExpectedRun
-from emu.kernels import KERNELS
+from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import Outcomes
 
@@ -40,17 +40,18 @@ class Recorded(NamedTuple):
     expected: dict[int, tuple[str, ...]] | None
 
 
-def record() -> list[Recorded]:
-    """The corpus on every kernel, as it is and after an injection; alike outcomes once."""
+def record(kernels: Mapping[str, Kernel]) -> list[Recorded]:
+    """The corpus on these kernels, as it is and after an injection; alike outcomes once."""
     model = Model()
     found: list[Recorded] = []
     for path in sorted(CORPUS.rglob("*.case")):
         file = casefile.load(path.read_text(), str(path))
-        for each in _played(model, file.case):
+        for each in _played(model, file.case, kernels):
             group = file.expected_of(each.kernels[0]) or file.expected_of("clean")
             found.append(each._replace(expected=_expected(group)))
         if path.parent.name != "selftest":
-            found += _played(model, replace(file.case, steps=_INJECTED_BEFORE + file.case.steps))
+            disturbed = replace(file.case, steps=_INJECTED_BEFORE + file.case.steps)
+            found += _played(model, disturbed, kernels)
     return found
 
 
@@ -61,9 +62,9 @@ def _expected(group: Expectation | None) -> dict[int, tuple[str, ...]] | None:
     return {line.number - 1: line.clauses for line in runs if line.clauses}
 
 
-def _played(model: Model, case: Case) -> Iterator[Recorded]:
+def _played(model: Model, case: Case, kernels: Mapping[str, Kernel]) -> Iterator[Recorded]:
     by_outcomes: dict[Outcomes, list[str]] = {}
-    for name, kernel in KERNELS.items():
+    for name, kernel in kernels.items():
         by_outcomes.setdefault(model.run(case, kernel), []).append(name)
-    for outcomes, kernels in by_outcomes.items():
-        yield Recorded(case, outcomes, tuple(kernels), None)
+    for outcomes, names in by_outcomes.items():
+        yield Recorded(case, outcomes, tuple(names), None)
