@@ -1,13 +1,19 @@
 """What the processes that we start have in common: environment, exit statuses, last words."""
 
+import ctypes
 import os
+import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import fuzz
 
 UNUSABLE: Final = 2  # exit status of a worker: the campaign directory cannot be used
 NO_ENGINE: Final = 3  # exit status of a worker: the engine is not installed here
+PR_SET_PDEATHSIG: Final = 1
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def environment() -> dict[str, str]:
@@ -21,3 +27,27 @@ def last_line(log: Path) -> str:
     """The last line that a process printed to its log."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line for line in reversed(lines) if line.strip()), "a worker died without a word")
+
+
+def die_with(parent: int) -> None:
+    """Asks the kernel to kill this process when its supervisor is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # gone before it could be asked
+        leave(1, "the supervisor is gone")
+
+
+def leave(status: int, reason: str = "") -> NoReturn:
+    """Ends the process from inside an engine, which would take SystemExit for a crash."""
+    if reason:
+        with suppress(OSError):  # a full disk, perhaps, which is then the reason
+            sys.stderr.write(f"{reason}\n")
+            sys.stderr.flush()
+    os._exit(status)
+
+
+def resident_mib(pid: int) -> int:
+    """The memory that a process has; 0 for one that has just ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE >> 20
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return 0

@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from fuzz.oracle.contract import Reading
-from fuzz.guidance.coverage import Mode
 from fuzz.campaign.member import CrewError, Limits, Member
-from fuzz.search.orders import Engine, Orders
-from fuzz.processes import last_line
+from fuzz.campaign.suspects import Suspects
 from fuzz.directory.store import Store, WorkerStatus
+from fuzz.guidance.coverage import Mode
+from fuzz.oracle.contract import Reading
+from fuzz.processes import last_line
+from fuzz.search.orders import Engine, Orders
 
 HASTY_DEATHS: Final = 3  # of each worker, of which none has ever spoken: none ever will
 SEED_STRIDE: Final = 1000  # a worker that starts again does not repeat itself
@@ -49,6 +50,7 @@ class Crew:
         self.duty = duty
         self._store = store
         self._cases_before = {index: status.cases for index, status in store.statuses().items()}
+        self._suspects = Suspects(store, duty.kernels, duty.reading, duty.limits.rss_mib)
         self._members = [self._member(index) for index in range(duty.workers)]
         self._looked_at = time.monotonic()
 
@@ -56,6 +58,11 @@ class Crew:
     def restarts(self) -> int:
         """How often a worker died and was started again."""
         return sum(max(member.starts - 1, 0) for member in self._members)
+
+    @property
+    def killed(self) -> int:
+        """How often somebody else has ended a worker, and no input is to blame."""
+        return self._suspects.cleared + sum(member.killed for member in self._members)
 
     @property
     def split_kernels(self) -> dict[int, tuple[str, ...]]:
@@ -78,11 +85,13 @@ class Crew:
             if asleep:
                 member.forgive(now)
             member.tend(now)
+        self._suspects.tend(now)
         self._check_hope()
-        return any(not member.done for member in self._members)
+        return self._suspects.busy or any(not member.done for member in self._members)
 
     def stop(self, patience: float) -> None:
         """Asks every worker to come to its end, and kills those that do not in time."""
+        self._suspects.stop()
         alive = [process for member in self._members if (process := member.alive) is not None]
         for process in alive:
             process.send_signal(signal.SIGTERM)
@@ -109,14 +118,18 @@ class Crew:
 
     def _member(self, index: int) -> Member:
         return Member(
-            index, self._store, self.duty.limits, lambda starts: self._orders(index, starts)
+            index,
+            self._store,
+            self.duty.limits,
+            self._suspects,
+            lambda starts: self._orders(index, starts),
         )
 
     def _orders(self, index: int, starts: int) -> Orders | None:
         """What a worker has to do that was started so often before; None: nothing is left."""
         duty = self.duty
         runs = self._left(index)
-        if runs == 0:
+        if runs == 0 or time.monotonic() >= duty.until:
             return None
         return Orders(
             campaign=self._store.root,

@@ -1,10 +1,10 @@
 """One worker of a crew: the process it is at present, the signs of life it gives, and its ends.
 
 A worker that is silent or grows too large is killed. Whatever one died of, the input that it had in
-hand is kept apart with the reason, and no worker runs it again.
+hand is kept apart with the reason, and no worker runs it again; if somebody else has killed it, not
+before the input was tried alone.
 """
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fuzz.search.hand import held
-from fuzz.search.orders import Orders
-from fuzz.processes import NO_ENGINE, UNUSABLE, environment, last_line
+from fuzz.campaign.ends import cause, from_outside
+from fuzz.campaign.suspects import Suspects
+from fuzz.directory.logs import bounded
 from fuzz.directory.shards import sha1
 from fuzz.directory.store import Store, StoreError, WorkerStatus
+from fuzz.processes import NO_ENGINE, UNUSABLE, environment, last_line, resident_mib
+from fuzz.search.hand import held
+from fuzz.search.orders import Orders
 
 SHORT_LIFE: Final = 10.0  # seconds; after several of these in a row the next start is put off
 AT_ONCE: Final = 3  # short lives after which a worker is started again without delay
 LONGEST_DELAY: Final = 60.0  # seconds
 LAST_WORDS: Final = 0.3  # seconds for a traceback of a worker that hangs
 LOOK_EVERY: Final = 0.5  # seconds
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class CrewError(Exception):
@@ -41,18 +43,28 @@ class Limits:
 
 
 class Member:
-    """One worker, which is started again as often as it dies. ``orders``: for its next process."""
+    """One worker, which is started again as often as it dies. ``orders``: for its next process.
+
+    ``killed``: how often somebody else has ended it, as far as no input is suspected of that.
+    """
 
     def __init__(
-        self, index: int, store: Store, limits: Limits, orders: Callable[[int], Orders | None]
+        self,
+        index: int,
+        store: Store,
+        limits: Limits,
+        suspects: Suspects,
+        orders: Callable[[int], Orders | None],
     ) -> None:
         self.index = index
+        self.killed = 0
         self.starts = 0
         self.short_lives = 0
         self.done = False
         self.spoken = False
         self._store = store
         self._limits = limits
+        self._suspects = suspects
         self._orders = orders
         self._process: subprocess.Popen[bytes] | None = None
         self._status: WorkerStatus | None = None
@@ -89,6 +101,7 @@ class Member:
             self._bury(self._process, now)
         elif not self._killed_for and now >= self._look_at:
             self._look_at = now + LOOK_EVERY
+            bounded(self._store.log_file(self.index))
             self._killed_for = self._look(self._process.pid, now)
             if self._killed_for:
                 self._kill(self._process)
@@ -104,6 +117,7 @@ class Member:
             return
         # Else a worker that dies as it starts would be thought to die of it.
         self._store.hand_file(self.index).unlink(missing_ok=True)
+        bounded(self._store.log_file(self.index))
         with self._store.log_file(self.index).open("ab") as log:
             self._process = subprocess.Popen(
                 orders.command(),
@@ -128,7 +142,7 @@ class Member:
             if now - self._started_at > SHORT_LIFE:
                 self.short_lives = 0
         limits = self._limits
-        resident = _resident_mib(pid)
+        resident = resident_mib(pid)
         if resident > limits.rss_mib:
             return f"memory: {resident} MiB, where {limits.rss_mib} are allowed"
         patience = limits.start if self._status is None else limits.silence
@@ -149,7 +163,7 @@ class Member:
         """It has ended: done, or to be started again, or hopeless."""
         status, code = self.status, process.returncode
         if code == 0 and status is not None and status.finished:
-            self.done = True
+            self._end_well(now)
             return
         log = self._store.log_file(self.index)
         if code == UNUSABLE:
@@ -158,27 +172,31 @@ class Member:
         if code == NO_ENGINE:
             raise CrewError(f"{last_line(log)} (worker {self.index}, see {log})")
         self.spoken |= status is not None
-        self._keep_input(self._killed_for or cause(code), now - self._started_at, log)
+        self._keep_input(code, now - self._started_at, log)
         self.short_lives = self.short_lives + 1 if now - self._started_at < SHORT_LIFE else 0
         self._start_at = now + delay(self.short_lives)
         self._process = None
 
-    def _keep_input(self, reason: str, lived: float, log: Path) -> None:
+    def _end_well(self, now: float) -> None:
+        """It has done all, or somebody has told it to stop who is not its supervisor."""
+        self.done = self._orders(self.starts) is None
+        if not self.done:
+            self.killed += 1
+            self._process, self._start_at = None, now
+
+    def _keep_input(self, code: int, lived: float, log: Path) -> None:
+        reason = self._killed_for or cause(code)
+        outside = not self._killed_for and from_outside(code)
         data = held(self._store.hand_file(self.index))
-        if data:
-            told = f"{reason}, after {lived:.1f} s\nworker {self.index}, whose log is {log}"
-            self._store.record_death(
-                f"{reason.partition(':')[0].replace(' ', '-')}-{sha1(data)}", data, told
-            )
-
-
-def cause(code: int) -> str:
-    """What a process died of, by its exit status as subprocess has it."""
-    if code >= 0:
-        return f"status {code}"
-    with suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"
+        if not data:
+            self.killed += outside
+            return
+        told = f"{reason}, after {lived:.1f} s\nworker {self.index}, whose log is {log}"
+        name = f"{reason.partition(':')[0].replace(' ', '-')}-{sha1(data)}"
+        if outside:
+            self._suspects.add(name, data, told)
+        else:
+            self._store.record_death(name, data, told)
 
 
 def delay(short_lives: int) -> float:
@@ -186,10 +204,3 @@ def delay(short_lives: int) -> float:
     if short_lives < AT_ONCE:
         return 0.0
     return min(2.0 ** (short_lives - AT_ONCE), LONGEST_DELAY)
-
-
-def _resident_mib(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE >> 20
-    except (FileNotFoundError, ProcessLookupError, IndexError):  # it has just ended
-        return 0

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fuzz.directory.series import EVERY, Sample, Series, WorkerSample, samples
 from fuzz.campaign.status import Snapshot
+from fuzz.directory.series import EVERY, Sample, Series, WorkerSample, samples
 from fuzz.directory.store import Store, WorkerStatus
 
 SOON: Final = 1.0  # seconds; of a short run, more than its end is wanted
@@ -20,8 +20,9 @@ class Recorder:
         self._store = store
         self._kernels = dict(kernels)
         self._series = Series(store.root)
-        earlier = samples(store.root)
+        earlier = samples(store.root, [])
         self._restarts_before = earlier[-1].restarts if earlier else 0
+        self._killed_before = earlier[-1].killed if earlier else 0
         self._last_new = earlier[-1].last_new_s if earlier else 0.0
         self._paths = _Paths(store)
         self._earlier: dict[int, WorkerStatus] = {}
@@ -52,6 +53,7 @@ class Recorder:
                 questions=self._store.questions_kept(),
                 harness_crashes=self._store.harness_kept(),
                 restarts=self._restarts_before + now.restarts,
+                killed=self._killed_before + now.killed,
                 rss_mib=max((worker.rss_mib for worker in workers), default=0),
                 rerun=sum(status.rerun for status in everybody),
                 differed=sum(status.differed for status in everybody),

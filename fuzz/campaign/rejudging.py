@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from emu import text
-from fuzz.oracle.contract import Reading
+from emu.text import CaseSyntaxError
 from fuzz.directory.finding import Finding, Standing
-from fuzz.halting import Flag
-from fuzz.processes import environment
 from fuzz.directory.store import Store, open_store
+from fuzz.halting import Flag
+from fuzz.oracle.contract import Reading
+from fuzz.processes import environment
 
 PATIENCE: Final = 60.0  # seconds, and for each finding:
 PATIENCE_EACH: Final = 1.0
@@ -30,7 +31,7 @@ class RejudgingError(Exception):
 def judged_again(store: Store, stop: Flag) -> None:
     """Gives each finding of the campaign its standing, or some. Raises RejudgingError."""
     words = [sys.executable, "-P", "-m", "fuzz.campaign.rejudging", str(store.root)]
-    patience = PATIENCE + PATIENCE_EACH * len(store.findings())
+    patience = PATIENCE + PATIENCE_EACH * len(store.findings([]))
     deadline = time.monotonic() + patience
     with subprocess.Popen(
         words,
@@ -59,10 +60,13 @@ def main() -> None:
 
     store = open_store(Path(sys.argv[1]))
     model = Model()
-    for finding in store.findings():
+    for finding in store.findings([]):
         if finding.kernel in KERNELS:
             observer = Observer(model, finding.kernel, KERNELS[finding.kernel], Reading.PARANOID)
-            seen = observer.look(text.load(finding.smallest))
+            try:
+                seen = observer.look(text.load(finding.smallest))
+            except CaseSyntaxError:  # of another version of gff: it shows nothing here
+                seen = []
             now = tuple(str(sighting.signature) for sighting in seen)
             store.restand(finding.name, standing(finding, now), now)
 

@@ -5,17 +5,17 @@ part of it done.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from fuzz.directory.finding import Finding, Standing
-from fuzz.halting import Flag
-from fuzz.search.reduction import ReductionError, reduced
 from fuzz.campaign.rejudging import RejudgingError, judged_again
+from fuzz.directory import durable
+from fuzz.directory.finding import Finding, Standing
 from fuzz.directory.shards import ASIDE, SKIPPED, Entry, Survey, sha1, survey
 from fuzz.directory.store import Store
+from fuzz.halting import Flag
+from fuzz.search.reduction import ReductionError, reduced
 
 FEW: Final = 256  # inputs; a worker runs so many sooner than they are reduced
 NOTE_EVERY: Final = 20_000  # inputs
@@ -57,7 +57,7 @@ class Resume:
 
     def judge_again(self) -> None:
         """Whether the findings that are known still are any."""
-        findings = self._store.findings()
+        findings = self._store.findings([])
         if not findings:
             return
         try:
@@ -66,7 +66,7 @@ class Resume:
             self._note(f"findings not judged again: {error}")
             return
         if not self._stop.raised:
-            self._note(difference(self._store.findings()))
+            self._note(difference(self._store.findings([])))
 
     def forget_arms(self) -> None:
         """What was seen of a model that is another now is no branch of this one."""
@@ -106,7 +106,7 @@ class Resume:
         for path in found.skipped:
             if path.parent in shards:
                 skipped.mkdir(exist_ok=True)
-                path.rename(_free(skipped / path.name))
+                path.rename(durable.free(skipped / path.name))
 
     def _tell(self, found: Survey) -> None:
         if found.torn:
@@ -137,13 +137,3 @@ def difference(findings: Sequence[Finding]) -> str:
     words += [f"gone: {', '.join(gone)}"] if gone else []
     words += [f"{it.name} is now {', '.join(it.now)}" for it in moved]
     return "; ".join(words)
-
-
-def _free(path: Path) -> Path:
-    """That path, or one like it at which nothing is."""
-    number = 0
-    free = path
-    while free.exists() or free.is_symlink():
-        number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free

@@ -20,8 +20,9 @@ class Snapshot:
     """A campaign at one moment. ``workers``: how many are at work.
 
     ``cases`` and ``seconds`` are of all its runs together; ``cases_per_second`` is the median over
-    the workers of the present run. ``arms`` is the most that any worker has seen. ``questions``: how
-    many are kept. ``waiting``: how many workers died so often that they are left alone for a while.
+    the workers of the present run. ``arms`` is the most that any worker has seen. ``questions``:
+    how many are kept. ``waiting``: how many workers died so often that they are left alone for a
+    while. ``killed``: how many of the restarts were somebody else's doing.
     """
 
     workers: int
@@ -36,6 +37,7 @@ class Snapshot:
     questions: int
     findings: tuple[Finding, ...]
     waiting: int = 0
+    killed: int = 0
 
     @property
     def newest(self) -> Finding | None:
@@ -59,6 +61,7 @@ def snapshot(
     restarts: int,
     questions: int = 0,
     waiting: int = 0,
+    killed: int = 0,
 ) -> Snapshot:
     """What all workers that ever were, and those ``at_work``, add up to."""
     rates = [
@@ -79,6 +82,7 @@ def snapshot(
         questions=questions,
         findings=tuple(findings),
         waiting=waiting,
+        killed=killed,
     )
 
 
@@ -105,7 +109,8 @@ def line(now: Snapshot) -> Text:
 def _troubles(now: Snapshot) -> Iterator[str]:
     """What went wrong with us, which is nothing as a rule."""
     if now.restarts:
-        yield _counted(now.restarts, "restart")
+        outside = f", {now.killed} killed from outside" if now.killed else ""
+        yield f"{_counted(now.restarts, 'restart')}{outside}"
     if now.waiting:
         yield f"{_counted(now.waiting, 'worker')} dying again and again"
     if now.harness_crashes:

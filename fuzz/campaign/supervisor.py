@@ -14,28 +14,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fuzz.oracle.contract import Reading
-from fuzz.guidance.coverage import Mode
 from fuzz.campaign.crew import Crew, Duty
-from fuzz.directory.finding import Finding
-from fuzz.directory.fingerprint import fingerprints
-from fuzz.halting import Flag, told_to_stop
-from fuzz.exhaustive.ledger import COVERAGE
+from fuzz.campaign.hook import Hook
 from fuzz.campaign.member import Limits
-from fuzz.search.orders import Engine
 from fuzz.campaign.recorder import Recorder
 from fuzz.campaign.resume import Resume
 from fuzz.campaign.status import Snapshot, Summary, snapshot
-from fuzz.directory.store import (
-    CONFIGURATION,
-    FORMAT,
-    Configuration,
-    Store,
-    StoreError,
-    Versions,
-    create_store,
-    open_store,
-)
+from fuzz.directory.configuration import CONFIGURATION, FORMAT, Configuration, Versions
+from fuzz.directory.finding import Finding
+from fuzz.directory.fingerprint import fingerprints
+from fuzz.directory.mending import mended
+from fuzz.directory.store import Store, StoreError, create_store, open_store
+from fuzz.exhaustive.ledger import COVERAGE
+from fuzz.guidance.coverage import Mode
+from fuzz.halting import Flag, told_to_stop
+from fuzz.oracle.contract import Reading
+from fuzz.search.orders import Engine
 
 POLL: Final = 0.05  # seconds
 UPDATE: Final = 0.2  # seconds
@@ -50,7 +44,8 @@ class MissingEngineError(Exception):
 class Settings:
     """What ``gff fuzz`` was asked for. ``seconds`` and ``cases`` None: until it is told to stop.
 
-    ``split``: the kernels are dealt out to the workers, in place of all to each.
+    ``split``: the kernels are dealt out to the workers, in place of all to each. ``on_finding``: a
+    command that is run for each new finding.
     """
 
     campaign: Path
@@ -64,6 +59,7 @@ class Settings:
     engine: Engine = Engine.ATHERIS
     split: bool = False
     limits: Limits = field(default_factory=Limits)
+    on_finding: tuple[str, ...] = ()
 
 
 def run_campaign(
@@ -74,7 +70,8 @@ def run_campaign(
 ) -> Summary:
     """Runs or continues a campaign until its end; ``on_update`` is told a few times a second.
 
-    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings;
+    ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings,
+    and what went wrong with the command of ``settings.on_finding``;
     ``on_start`` is called before, when the directory can be written and nobody else is at it.
     The end is the limit of ``settings``, or SIGINT or SIGTERM if this is the main thread.
     Raises StoreError, MissingEngineError, or CrewError if the workers cannot do their work.
@@ -100,19 +97,20 @@ def _run(
     store = open_store(settings.campaign) if goes_on else _created(settings, configuration)
     _refuse_exhaust(store)
     with store.claimed(), told_to_stop() as stop:
-        if goes_on:
-            # Only now that it is ours.
-            before = store.configuration()
+        before = store.configuration() if goes_on else None
+        if goes_on:  # only now that it is ours
             _created(settings, configuration)
-            on_start()
+        on_start()
+        for line in mended(store):
+            on_note(line)
+        if before is not None:
             _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
-        else:
-            on_start()
         # What a campaign was made ready for takes no time of its own.
         started = time.monotonic()
-        watch = _Watch(store, Crew(store, _duty(settings, store, started)), settings.kernels)
+        crew = Crew(store, _duty(settings, store, started))
+        watch = _Watch(store, crew, settings.kernels, Hook(settings.on_finding, store, on_note))
         watch.until_end(stop, on_update)
-        last = watch.end()
+        last = watch.end(stop)
     on_update(last)
     return Summary(settings.kernels, last)
 
@@ -138,10 +136,11 @@ def _resume(before: Configuration, now: Configuration, resume: Resume) -> None:
 class _Watch:
     """Looks after a crew, and knows what was found in the kernels that it is at."""
 
-    def __init__(self, store: Store, crew: Crew, kernels: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, crew: Crew, kernels: tuple[str, ...], hook: Hook) -> None:
         self._store = store
-        self._kernels = kernels
         self._crew = crew
+        self._kernels = kernels
+        self._hook = hook
         self._recorder = Recorder(store, crew.split_kernels)
         self._findings: list[Finding] = []
         self._findings_read_at = 0
@@ -157,14 +156,20 @@ class _Watch:
                 if now >= next_update:
                     self._update(on_update)
                     next_update = now + UPDATE
+                self._hook.tend(now)
                 time.sleep(POLL)
+        except BaseException:
+            self._hook.end(Flag(raised=True))  # nobody looks after it any more
+            raise
         finally:
             self._crew.stop(PATIENCE)
 
-    def end(self) -> Snapshot:
+    def end(self, stop: Flag) -> Snapshot:
         """The campaign when its workers are gone."""
+        self._findings_read_at = 0  # their last counts are not in there
         last = self.snapshot()
         self._recorder.record(last, self._crew.statuses())
+        self._hook.end(stop)
         return last
 
     def _update(self, on_update: Callable[[Snapshot], None]) -> None:
@@ -178,9 +183,10 @@ class _Watch:
         changed_at = self._store.findings_changed_at()
         if changed_at != self._findings_read_at:
             # A campaign that is continued may hold those of other kernels.
-            found = self._store.findings()
+            found = self._store.findings([])
             self._findings = [finding for finding in found if finding.kernel in self._kernels]
             self._findings_read_at = changed_at
+            self._hook.news(self._findings)
         return snapshot(
             list(self._store.statuses().values()),
             self._findings,
@@ -188,6 +194,7 @@ class _Watch:
             restarts=self._crew.restarts,
             questions=self._store.questions_kept(),
             waiting=self._crew.waiting,
+            killed=self._crew.killed,
         )
 
 

@@ -1,8 +1,8 @@
 """Files that are there whole or not at all, whatever is killed or loses power when.
 
 A file is written beside its place under a temporary name, flushed to the disk, and renamed; then
-the directory is flushed, because the new name is in there. Names of temporary files begin with
-``TEMPORARY``, so that what a killed writer left behind can be told and removed.
+the directory is flushed if the name is new, because that is in there. Names of temporary files
+begin with ``TEMPORARY``, so that what a killed writer left behind can be told and removed.
 """
 
 import errno
@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Final
 
 TEMPORARY: Final = ".writing-"
+DAMAGED: Final = ".damaged"
 
 
 def write(path: Path, content: bytes) -> None:
-    """Puts ``content`` at ``path``; when this returns, it survives a power cut."""
+    """Puts ``content`` at ``path``; when this returns, it survives a power cut.
+
+    In place of another content: that, or the other, as a whole.
+    """
     replace(path, content, durable=True)
 
 
@@ -27,7 +31,8 @@ def replace(path: Path, content: bytes, *, durable: bool = False) -> None:
     OSError where it cannot, and where something stands there that is no plain file: root could
     put a file in place of a device.
     """
-    if path.exists() and not path.is_file():
+    there = path.exists()
+    if there and not path.is_file():
         raise OSError(errno.EINVAL, "not a plain file", str(path))
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -42,37 +47,41 @@ def replace(path: Path, content: bytes, *, durable: bool = False) -> None:
         raise
     finally:
         os.close(descriptor)
-    if durable:
+    if durable and not there:  # else there is the old file or the new one, and both are whole
         _flush_directory(path.parent)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock file at ``path``; the kernel gives it back when the holder dies."""
-    with _opened_lock(path) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def locked_at_once(path: Path) -> Iterator[bool]:
-    """The same without waiting; whether the lock could be had."""
-    with _opened_lock(path) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-@contextmanager
-def _opened_lock(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        yield descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
+
+
+def free(path: Path) -> Path:
+    """That path, or one like it at which nothing is."""
+    number = 0
+    found = path
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
+
+
+def set_aside(path: Path) -> Path:
+    """Gives a damaged file another name, so that its place is free and nothing is lost."""
+    return path.rename(free(path.with_name(f"{path.name}{DAMAGED}")))
+
+
+def copied_aside(path: Path) -> Path:
+    """Keeps a damaged file under another name, and where it was too, until it is replaced."""
+    copy = free(path.with_name(f"{path.name}{DAMAGED}"))
+    write(copy, path.read_bytes())
+    return copy
 
 
 def is_temporary(path: Path) -> bool:

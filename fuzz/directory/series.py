@@ -13,13 +13,15 @@ from typing import Final
 
 import msgspec
 
-from fuzz.directory import durable
-from fuzz.directory.store import StoreError
+from fuzz.directory import durable, records
+from fuzz.directory.records import RecordError
+from fuzz.directory.store import Bad, tell
 
 STATISTICS: Final = "statistics.jsonl"
 EVERY: Final = 5.0  # seconds
 MOST: Final = 4096  # lines
 SHARP: Final = 1024
+LARGEST: Final = 1 << 30  # bytes; a line has some hundred for each worker
 
 
 class WorkerSample(msgspec.Struct, frozen=True):
@@ -36,7 +38,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign at one moment. ``seconds``: its age, the time it was not running left out.
 
     ``cases``, ``restarts``, ``rerun`` and ``differed`` are totals of all its runs: ``differed`` of
-    the ``rerun`` cases came out otherwise on a fresh machine. ``findings``, ``questions``,
+    the ``rerun`` cases came out otherwise on a fresh machine. ``killed`` of the ``restarts`` were
+    somebody else's doing. ``findings``, ``questions``,
     ``harness_crashes`` and ``corpus`` are what is kept of each. ``cases_per_second`` is that of all
     workers since the sample before, ``rss_mib`` the largest worker's, and ``last_new_s`` the age at
     the last new path.
@@ -58,18 +61,28 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     differed: int
     last_new_s: float
     workers: tuple[WorkerSample, ...]
+    killed: int = 0
 
 
-def samples(root: Path) -> list[Sample]:
-    """The course of the campaign at ``root`` so far; none where none is written."""
+def samples(root: Path, bad: Bad = None) -> list[Sample]:
+    """The course of the campaign at ``root`` so far; none where none is written.
+
+    What is no sample is told to ``bad``; without, it is a StoreError.
+    """
     path = root / STATISTICS
+    found, told = list[Sample](), list[RecordError]()
     try:
-        lines = _whole_lines(path)
+        for number, line in enumerate(_whole_lines(path), 1):
+            try:
+                found.append(msgspec.json.decode(line, type=Sample))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                told.append(RecordError(path, f"line {number}: damaged: {error}"))
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    return [_sample(path, number, line) for number, line in enumerate(lines, 1)]
+    except RecordError as error:
+        told.append(error)
+    tell(told, bad)
+    return found
 
 
 class Series:
@@ -85,7 +98,9 @@ class Series:
             file.write(_line(sample))
         self._lines += 1
         if self._lines >= MOST:
-            kept = thinned(samples(self._path.parent))
+            kept = thinned(samples(self._path.parent, bad := list[RecordError]()))
+            if bad:
+                durable.copied_aside(self._path)
             durable.replace(self._path, b"".join(map(_line, kept)), durable=True)
             self._lines = len(kept)
 
@@ -103,6 +118,8 @@ class Series:
 def thinned(course: Sequence[Sample]) -> list[Sample]:
     """The latest as they are, of the older ones some, at even distances."""
     older, latest = course[:-SHARP], course[-SHARP:]
+    if not older:  # somebody has taken lines away
+        return list(latest)
     distance = latest[-1].seconds / SHARP
     kept = [older[0]]
     for sample in older:
@@ -116,11 +133,4 @@ def _line(sample: Sample) -> bytes:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")[:-1]
-
-
-def _sample(path: Path, number: int, line: bytes) -> Sample:
-    try:
-        return msgspec.json.decode(line, type=Sample)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: line {number}: damaged: {error}") from error
+    return records.content(path, LARGEST).split(b"\n")[:-1]

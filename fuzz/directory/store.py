@@ -5,6 +5,7 @@
     statistics.jsonl       the course so far (see fuzz.directory.series)
     findings/NAME.json     a finding; NAME.case beside it is its smallest case
     workers/N.json, N.log  what worker N last said of itself, and what it printed
+    workers/N.seen         how often it has seen each finding (see fuzz.directory.tallies)
     workers/N.input        the input that it has in hand (see fuzz.search.hand)
     harness/               inputs on which we, not the kernel, went wrong, with their tracebacks
     contract/N.json        what of the contract worker N put to the test, of a sample of its cases
@@ -14,24 +15,21 @@
 Several workers write at once: findings are read, merged and written under ``findings/.lock``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from fuzz.directory import durable
+from fuzz.directory import claim, durable, records, tallies
+from fuzz.directory.configuration import CONFIGURATION, Configuration, configuration_of
 from fuzz.directory.finding import Confirmation, Finding, Standing, confirmed, merged
-from fuzz.directory.fingerprint import Fingerprints
+from fuzz.directory.records import RecordError
 from fuzz.directory.shards import shards
 from fuzz.oracle.contract_coverage import Coverage
 
-FORMAT: Final = 2
-READ: Final = (1, FORMAT)  # in format 1 the corpus had no shards
-CONFIGURATION: Final = "campaign.json"
 CORPUS: Final = "corpus"
 FINDINGS: Final = "findings"
 WORKERS: Final = "workers"
@@ -42,41 +40,15 @@ HARNESS_LIMIT: Final = 100
 QUESTIONS_LIMIT: Final = 100
 DEATHS: Final = "died-*.bytes"
 DEATHS_LIMIT: Final = 1000
+LOCK: Final = ".lock"
 _FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS, QUESTIONS, CONTRACT)
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+# Files that are not what they should be go there; without, the first of them is a StoreError.
+Bad = list[RecordError] | None
 
 
 class StoreError(Exception):
     """The directory cannot be used. The text is one line: the path, and the reason."""
-
-
-class Versions(msgspec.Struct, frozen=True):
-    """What ran; "" for what is not installed."""
-
-    gff: str
-    python: str
-    unicorn: str
-    atheris: str
-
-
-class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``campaign.json`` holds: the settings of the latest run of the campaign.
-
-    ``split``: the kernels are dealt out to the workers, in place of all to each. ``code``: digests
-    of the judge and the model that ran.
-    """
-
-    format: int
-    created_at: datetime
-    kernels: tuple[str, ...]
-    reading: str
-    coverage: str
-    workers: int
-    seed: int
-    versions: Versions
-    engine: str = ""
-    split: bool = False
-    code: Fingerprints | None = None
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,22 +108,31 @@ class Store:
 
     def configure(self, configuration: Configuration) -> None:
         """Makes ``configuration`` the campaign's."""
-        durable.write(self.root / CONFIGURATION, _json(configuration))
+        durable.write(self.root / CONFIGURATION, records.encoded(configuration))
+
+    def holder(self) -> claim.Holder:
+        """Who is at work there, or was at last."""
+        return claim.holder(self.root / LOCK)
 
     # FINDINGS
 
-    def findings(self) -> list[Finding]:
+    def findings(self, bad: Bad = None) -> list[Finding]:
         """All findings, in the order of their discovery."""
-        # What another worker is just writing begins with a dot.
-        files = sorted((self.root / FINDINGS).glob("[!.]*.json"))
-        found = [_read(path, Finding) for path in files]
+        found, told = [], list[RecordError]()
+        seen = tallies.of_all(self.root / WORKERS, told)
+        for path, stored in records.all_in(self.root / FINDINGS, ".json", Finding, told):
+            if stored.name == path.stem:
+                count = stored.count + seen[stored.name]
+                found.append(msgspec.structs.replace(stored, count=count))
+            else:
+                told.append(RecordError(path, f"damaged: holds {stored.name}"))
+        tell(told, bad)
         return sorted(found, key=lambda finding: finding.found_after_s)
 
     def record(self, finding: Finding) -> Finding:
         """Stores a sighting; returns the finding as it now is, with all that was known of it."""
         with self._findings_locked():
-            path = self._finding_file(finding.name)
-            known = _read(path, Finding) if path.exists() else None
+            known = self._known(finding.name)
             stored = finding if known is None else merged(known, finding)
             self._put(stored)
         return stored
@@ -166,15 +147,16 @@ class Store:
             raise StoreError(f"{self.root}: {error.strerror}") from error
 
     def count(self, name: str, more: int) -> None:
-        """Adds ``more`` sightings to a finding that is there."""
+        """Adds ``more`` sightings to a finding, if somebody has not taken it away."""
         with self._findings_locked():
-            known = _read(self._finding_file(name), Finding)
-            self._put(msgspec.structs.replace(known, count=known.count + more))
+            known = self._known(name)
+            if known is not None:
+                self._put(msgspec.structs.replace(known, count=known.count + more))
 
     def confirm(self, name: str, confirmation: Confirmation, *, observed: bool) -> Finding:
         """Adds what a real kernel did to a finding that is there; returns it as it now is."""
         with self._findings_locked():
-            known = _read(self._finding_file(name), Finding)
+            known = self._there(name)
             stored = confirmed(known, confirmation, observed=observed)
             self._put(stored)
         return stored
@@ -182,7 +164,7 @@ class Store:
     def restand(self, name: str, standing: Standing, now: tuple[str, ...]) -> None:
         """Notes what the smallest case of a finding that is there shows now."""
         with self._findings_locked():
-            known = _read(self._finding_file(name), Finding)
+            known = self._there(name)
             self._put(msgspec.structs.replace(known, standing=standing, now=now))
 
     def findings_changed_at(self) -> int:
@@ -192,7 +174,7 @@ class Store:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other campaigns off the directory, and first tidies up after killed writers."""
-        with durable.locked_at_once(self.root / ".lock") as got_it:
+        with claim.claimed(self.root / LOCK) as got_it:
             if not got_it:
                 raise StoreError(f"{self.root}: another campaign is at work there")
             for folder in (".", *_FOLDERS):
@@ -204,15 +186,35 @@ class Store:
 
     def _rewrite_cases(self) -> None:
         """A writer may have been killed between a finding's two files."""
-        for finding in self.findings():
+        for path in (self.root / FINDINGS).glob("[!.]*.case"):
+            if not path.is_file():  # a pipe, say, in place of a case
+                durable.set_aside(path)
+        for finding in self.findings([]):
             path = self._case_file(finding.name)
             if not path.exists() or path.read_bytes() != finding.smallest.encode():
                 durable.write(path, finding.smallest.encode())
 
     def _put(self, finding: Finding) -> None:
-        # The JSON holds the case too, so that a kill between the two loses nothing.
-        durable.write(self._finding_file(finding.name), _json(finding))
-        durable.write(self._case_file(finding.name), finding.smallest.encode())
+        # The JSON holds the case too: a kill between the two, or a power cut, loses nothing.
+        durable.write(self._finding_file(finding.name), records.encoded(finding))
+        durable.replace(self._case_file(finding.name), finding.smallest.encode())
+
+    def _known(self, name: str) -> Finding | None:
+        """A finding if it is there; what is no finding is set aside, so that it is not lost."""
+        path = self._finding_file(name)
+        try:
+            return records.read(path, Finding)
+        except FileNotFoundError:
+            return None
+        except RecordError:
+            durable.set_aside(path)
+            return None
+
+    def _there(self, name: str) -> Finding:
+        try:
+            return records.read(self._finding_file(name), Finding)
+        except RecordError as error:
+            raise StoreError(str(error)) from error
 
     @contextmanager
     def _findings_locked(self) -> Iterator[None]:
@@ -237,37 +239,48 @@ class Store:
 
     def set_status(self, worker: int, status: WorkerStatus) -> None:
         """Replaces what is known of a worker; not worth a flush to the disk."""
-        durable.replace(self.root / WORKERS / f"{worker}.json", _json(status))
+        durable.replace(self.root / WORKERS / f"{worker}.json", records.encoded(status))
 
     def status(self, worker: int) -> WorkerStatus | None:
         """What a worker last said of itself; None too for what a power cut has left of it."""
-        path = self.root / WORKERS / f"{worker}.json"
         try:
-            return msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
-        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+            return records.read(self.root / WORKERS / f"{worker}.json", WorkerStatus)
+        except (FileNotFoundError, RecordError):
             return None
 
-    def statuses(self) -> dict[int, WorkerStatus]:
-        """What each worker that ever ran here last said of itself."""
-        files = (self.root / WORKERS).glob("[0-9]*.json")
-        said = ((int(path.stem), self.status(int(path.stem))) for path in sorted(files))
-        return {worker: status for worker, status in said if status is not None}
+    def statuses(self, bad: list[RecordError] | None = None) -> dict[int, WorkerStatus]:
+        """What each worker that ever ran here last said of itself, as far as it can be read."""
+        told = [] if bad is None else bad
+        said = records.all_in(self.root / WORKERS, ".json", WorkerStatus, told)
+        return {int(path.stem): status for path, status in said if path.stem.isdecimal()}
+
+    def seen(self, worker: int) -> dict[str, int]:
+        """How often a worker has seen each finding, apart from what the finding itself says."""
+        return tallies.of(self.root / WORKERS, worker)
+
+    def set_seen(self, worker: int, seen: dict[str, int]) -> None:
+        """Replaces that; not worth a flush to the disk."""
+        tallies.replace(self.root / WORKERS, worker, seen)
 
     # CONTRACT
 
     def set_coverage(self, worker: int, coverage: Coverage) -> None:
         """Replaces what a worker put to the test; not worth a flush to the disk."""
-        durable.replace(self._contract_file(worker), _json(coverage))
+        durable.replace(self._contract_file(worker), records.encoded(coverage))
 
     def coverage(self, worker: int) -> Coverage | None:
-        """What a worker put to the test so far."""
-        path = self._contract_file(worker)
-        return _read(path, Coverage) if path.exists() else None
+        """What a worker put to the test so far; None too where that cannot be read."""
+        try:
+            return records.read(self._contract_file(worker), Coverage)
+        except (FileNotFoundError, RecordError):
+            return None
 
-    def coverages(self) -> list[Coverage]:
+    def coverages(self, bad: Bad = None) -> list[Coverage]:
         """What each worker that ever ran here put to the test."""
-        files = sorted((self.root / CONTRACT).glob("[0-9]*.json"))
-        return [_read(path, Coverage) for path in files]
+        told: list[RecordError] = []
+        found = list(records.all_in(self.root / CONTRACT, ".json", Coverage, told))
+        tell(told, bad)
+        return [coverage for _, coverage in found]
 
     def _contract_file(self, worker: int) -> Path:
         return self.root / CONTRACT / f"{worker}.json"
@@ -294,7 +307,11 @@ class Store:
 
     def denied(self) -> frozenset[bytes]:
         """The inputs that are not to be run again."""
-        return frozenset(path.read_bytes() for path in self.harness.glob(DEATHS))
+        found: set[bytes] = set()
+        for path in self.harness.glob(DEATHS):
+            with suppress(FileNotFoundError, RecordError):  # a stranger's, or just lifted
+                found.add(records.content(path))
+        return frozenset(found)
 
     def harness_kept(self) -> int:
         """How many inputs are kept on which we went wrong."""
@@ -344,7 +361,9 @@ def _create(root: Path, configuration: Configuration) -> Store:
     if (root / CONFIGURATION).exists():
         created_at = _configuration(root).created_at
         configuration = msgspec.structs.replace(configuration, created_at=created_at)
-    elif any(not durable.is_temporary(path) for path in root.iterdir()):
+    elif not _has_lost_its_configuration(root) and any(
+        not durable.is_temporary(path) for path in root.iterdir()
+    ):
         raise StoreError(f"{root}: not empty, and not a campaign: it has no {CONFIGURATION}")
     store = Store(root)
     # First, so that nobody who is killed here leaves a directory that is not empty and no campaign.
@@ -354,39 +373,22 @@ def _create(root: Path, configuration: Configuration) -> Store:
     return store
 
 
+def _has_lost_its_configuration(root: Path) -> bool:
+    """Whether all else of a campaign is there, so that it can go on."""
+    return all((root / folder).is_dir() for folder in _FOLDERS)
+
+
 def _configuration(root: Path) -> Configuration:
-    path = root / CONFIGURATION
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"{root}: not a campaign: it has no {CONFIGURATION}") from None
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    try:
-        version = msgspec.json.decode(content, type=_Format).format
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"{path}: damaged: {error}") from error
-    if version not in READ:
-        raise StoreError(f"{path}: format {version}, but this version reads format {FORMAT}")
-    return _decode(path, content, Configuration)
+        return configuration_of(root)
+    except RecordError as error:
+        hint = "; remove it, and gff fuzz goes on" if _has_lost_its_configuration(root) else ""
+        raise StoreError(f"{error}{hint if (root / CONFIGURATION).is_file() else ''}") from error
 
 
-class _Format(msgspec.Struct):
-    """The one field that every format of ``campaign.json`` has."""
-
-    format: int
-
-
-def _read(path: Path, kind: type[_Struct]) -> _Struct:
-    return _decode(path, path.read_bytes(), kind)
-
-
-def _decode(path: Path, content: bytes, kind: type[_Struct]) -> _Struct:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: damaged: {error}") from error
-
-
-def _json(content: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+def tell(errors: Sequence[RecordError], bad: Bad) -> None:
+    """Where it goes that files are not what they should be."""
+    if bad is None and errors:
+        raise StoreError(str(errors[0])) from errors[0]
+    if bad is not None:
+        bad += errors

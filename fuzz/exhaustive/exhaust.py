@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from fuzz.directory.configuration import FORMAT, Configuration, Versions
 from fuzz.directory.finding import Finding
 from fuzz.directory.fingerprint import fingerprints
-from fuzz.directory.store import FORMAT, Configuration, Store, StoreError, Versions, create_store
+from fuzz.directory.store import Store, StoreError, create_store
 from fuzz.exhaustive.enumeration import Enumeration
 from fuzz.exhaustive.examiners import Examiners
 from fuzz.exhaustive.ledger import COVERAGE, Extent, Ledger, Plan, check, chunks

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from fuzz.directory import durable
+from fuzz.directory.configuration import CONFIGURATION
 from fuzz.directory.fingerprint import Fingerprints
-from fuzz.directory.store import CONFIGURATION, StoreError, open_store
+from fuzz.directory.store import StoreError, open_store
 from fuzz.oracle.contract import Reading
 
 COVERAGE: Final = "exhaust"  # in place of what guides a campaign: nothing has to

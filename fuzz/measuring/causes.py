@@ -13,6 +13,7 @@ from typing import NamedTuple
 from emu import text
 from emu.kernels import KERNELS
 from emu.model import Model
+from emu.text import CaseSyntaxError
 from fuzz.directory.finding import Finding
 from fuzz.oracle.contract import Reading
 from fuzz.search.sighting import Observer
@@ -55,7 +56,7 @@ def groups(findings: Sequence[Finding]) -> dict[str, int]:
 
     Two of a kernel are in one group where they are the same but for an injection, where the
     smallest case of one shows the other as well, or where a third links them. Runs each smallest
-    case on the model; a finding on a kernel that is not there any more shows nothing else.
+    case on the model; one whose case or kernel is of another version of gff shows nothing else.
     """
     model = Model()
     numbers = {finding.name: number for number, finding in enumerate(findings)}
@@ -72,5 +73,9 @@ def _shown(model: Model, finding: Finding) -> list[str]:
     kernel = KERNELS.get(finding.kernel)
     if kernel is None:
         return []
+    try:
+        case = text.load(finding.smallest)
+    except CaseSyntaxError:
+        return []
     observer = Observer(model, finding.kernel, kernel, Reading.PARANOID)
-    return [seen.name for seen in observer.look(text.load(finding.smallest))]
+    return [seen.name for seen in observer.look(case)]

@@ -12,9 +12,9 @@ from fuzz.directory.shards import content, sha1
 from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Mode
 from fuzz.mutation.mutate import MAX_SIZE
-from fuzz.processes import UNUSABLE
+from fuzz.processes import UNUSABLE, leave
 from fuzz.search.kept import Input, Kept
-from fuzz.search.search import Search, leave
+from fuzz.search.search import Search
 
 DEPTH: Final = 5  # mutants in a row
 CROSSED: Final = 0.5

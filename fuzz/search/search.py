@@ -7,19 +7,17 @@ when it is told to.
 """
 
 import os
-import sys
 import time
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 from random import Random
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from fuzz.directory.store import Store, StoreError, WorkerStatus
 from fuzz.guidance.coverage import Arms
 from fuzz.guidance.feedback import Feedback
 from fuzz.mutation.mutate import Mutator, cut
-from fuzz.processes import UNUSABLE
+from fuzz.processes import UNUSABLE, leave, resident_mib
 from fuzz.search.hand import Hand
 from fuzz.search.neighbours import Neighbours
 from fuzz.search.orders import Orders
@@ -29,7 +27,7 @@ CHECK_SECONDS: Final = 0.1  # where so many cases take longer, fewer
 NOTE_EVERY: Final = 8  # cases; an arm that was seen once comes back, as its case is kept
 STATUS_EVERY: Final = 0.5  # seconds
 GIFTS_EVERY: Final = 5.0  # seconds; the shards that have changed are listed
-COUNTS_EVERY: Final = 30.0  # seconds; each finding's file is flushed to the disk
+COUNTS_EVERY: Final = 30.0  # seconds
 
 
 class Search:
@@ -141,7 +139,7 @@ class Search:
         self._checked = now
 
     def _write_counts(self) -> None:
-        self._target.store_counts()
+        self._target.store_counts(self.orders.index)
         self.store.set_coverage(self.orders.index, self._target.asked.coverage())
 
     def _look_for_denied(self) -> None:
@@ -164,7 +162,7 @@ class Search:
             arms_known=max(arms[1], self.feedback.arms_known),
             harness_crashes=target.harness_crashes,
             mutator_incidents=self.mutator.incidents,
-            rss_mib=_resident_mib(),
+            rss_mib=resident_mib(os.getpid()),
             finished=finished,
             reread=target.cases - cases,
             rerun=before[1] + target.recheck.rerun,
@@ -174,17 +172,3 @@ class Search:
 
     def _age(self) -> float:
         return time.monotonic() - self.orders.epoch
-
-
-def leave(status: int, reason: str = "") -> NoReturn:
-    """Ends the process from inside an engine, which would take SystemExit for a crash."""
-    if reason:
-        with suppress(OSError):  # a full disk, perhaps, which is then the reason
-            sys.stderr.write(f"{reason}\n")
-            sys.stderr.flush()
-    os._exit(status)
-
-
-def _resident_mib() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") >> 20

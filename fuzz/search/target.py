@@ -61,7 +61,7 @@ class Target:
         self._together = Together(self._model, kernels)
         self._sizes = {
             finding.name: finding.size
-            for finding in store.findings()
+            for finding in store.findings([])
             # A case that shows it no more is no measure for one that does.
             if finding.standing is Standing.THERE
         }
@@ -101,11 +101,12 @@ class Target:
         """What was seen so far had been seen before."""
         self._uncounted.clear()
 
-    def store_counts(self) -> None:
+    def store_counts(self, worker: int) -> None:
         """Writes down how often each finding was seen since the last time."""
-        for name, count in self._uncounted.items():
-            self._store.count(name, count)
-        self._uncounted.clear()
+        if self._uncounted:
+            seen = Counter(self._store.seen(worker)) + self._uncounted
+            self._store.set_seen(worker, seen)
+            self._uncounted.clear()
 
     def _note(self, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> None:
         """Counts what of the contract the case puts to the test, on every kernel."""
@@ -149,6 +150,8 @@ class Target:
         self._sizes[name] = sort_key(case)
         age = self._age()
         self._store.record(sighting.finding(age, 1, case))
+        if self.hurried:
+            return
         smallest = self._shrunk(sighting)
         self._store.record(smallest.finding(age, 0, case))
         self._sizes[name] = sort_key(smallest.case)

@@ -4,28 +4,23 @@ Exit status: 0 done, 2 the campaign directory cannot be used, 3 the engine is no
 anything else is a crash, and its cause is in the log. See ``orders`` for the command line.
 """
 
-import ctypes
 import faulthandler
-import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
 
 from fuzz.directory.store import StoreError, open_store
 from fuzz.guidance.coverage import Arms, Mode, install
-from fuzz.processes import NO_ENGINE, UNUSABLE
+from fuzz.processes import NO_ENGINE, UNUSABLE, die_with, leave
 from fuzz.search import atheris_engine, plain
 from fuzz.search.orders import Engine, Orders, parsed
-from fuzz.search.search import Search, leave
-
-PR_SET_PDEATHSIG: Final = 1
+from fuzz.search.search import Search
 
 
 def main() -> None:
     """Search until the orders are done."""
     orders = parsed(sys.argv[1:])
-    _die_with(orders.parent)
+    die_with(orders.parent)
     if orders.engine is Engine.ATHERIS and not atheris_engine.is_there():
         leave(NO_ENGINE, "atheris is not installed: there is no wheel of it for this platform")
     faulthandler.enable()
@@ -53,13 +48,6 @@ def _watched(orders: Orders, arms: Arms) -> AbstractContextManager[None]:
             return atheris_engine.instrumented()
         case Mode.NONE:
             return nullcontext()
-
-
-def _die_with(parent: int) -> None:
-    """Asks the kernel to kill this process when its supervisor is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # gone before it could be asked
-        leave(1, "the supervisor is gone")
 
 
 if __name__ == "__main__":
