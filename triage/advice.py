@@ -8,8 +8,8 @@ from statistics import median
 from typing import Final
 
 from emu.kernels import CATALOGUE, Kind
+from fuzz.directory.configuration import Configuration
 from fuzz.directory.series import Sample
-from fuzz.directory.store import Configuration
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import CLAUSES, Reading
 from triage.overview import Overview

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,9 +13,9 @@ from fuzz.campaign.status import Snapshot
 from triage.advice import advice
 from triage.ending import UserError
 from triage.findings import one_line
-from triage.overview import Condition, Reader
+from triage.overview import Reader
 from triage.progress import Announcer, ProgressLine, draws
-from triage.screen import console, note
+from triage.screen import console, note, printable
 from triage.status_screen import quiet, screen
 
 REDRAW: Final = 1.0  # seconds
@@ -31,7 +30,7 @@ class CampaignProgress:
         self._announcer = Announcer(findings, known)
         self._line = ProgressLine()
         self._quiet = Quiet(str(campaign))
-        self._screen = Screen(str(campaign), own=True) if draws(sys.stderr) else None
+        self._screen = Screen(str(campaign)) if draws(sys.stderr) else None
 
     def update(self, now: Snapshot) -> None:
         """Show what is new."""
@@ -44,6 +43,14 @@ class CampaignProgress:
         for finding in self._announcer.news(now.findings):
             self._announce(one_line(finding), self._screen)
         self._screen.update()
+
+    def note(self, line: str) -> None:
+        """A line that stays, on standard error."""
+        if self._screen is None:
+            self._line.clear()
+            note(line)
+        else:
+            self._screen.print_above(printable(line))
 
     def close(self) -> None:
         """Leave a clean screen."""
@@ -85,14 +92,10 @@ class Quiet:
 
 
 class Screen:
-    """A campaign's screen, drawn in place on standard error, and gone at the end.
+    """A campaign's screen, drawn in place on standard error, and gone at the end."""
 
-    ``own``: it is this command's campaign, which runs also before its workers have spoken.
-    """
-
-    def __init__(self, campaign: str, *, own: bool = False) -> None:
+    def __init__(self, campaign: str) -> None:
         self._reader = Reader(campaign)
-        self._own = own
         self._console = console(sys.stderr)
         self._live = Live(
             console=self._console,
@@ -113,8 +116,6 @@ class Screen:
             now = self._reader.overview()
         except UserError:
             return
-        if self._own:
-            now = replace(now, condition=Condition.RUNNING)
         self._live.start()
         # The last line is empty: a terminal writes ^C where the cursor is, and might wrap.
         shown = Group(screen(now, self._console), "")

@@ -4,28 +4,47 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from fuzz.directory.finding import Finding
+from fuzz.directory.records import RecordError
 from fuzz.directory.store import FINDINGS, Store, StoreError, open_store
 from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
+from triage.invocation import own_name
+from triage.screen import note
 
 DEFAULT: Final = "campaign"
 _RANKS: Final = {clause.id: rank for rank, clause in enumerate(CLAUSES)}
 
 
-def read_findings(directory: str) -> list[Finding]:
-    """The findings in a campaign directory, the most telling first."""
+class Found(NamedTuple):
+    """What a campaign found, the most telling first; and files that are none, with the reason."""
+
+    findings: list[Finding]
+    damaged: tuple[str, ...]
+
+
+def read_campaign(directory: str) -> Found:
+    """The findings in a campaign directory; each file that is none is told on standard error."""
+    bad: list[RecordError] = []
     try:
         store = open_store(campaign_path(directory))
-        # A search for files takes a folder that it cannot read for one without any.
-        with os.scandir(store.root / FINDINGS):
-            return ordered(store.findings())
+        with os.scandir(store.root / FINDINGS):  # without it there is nothing to show at all
+            findings = store.findings(bad)
     except StoreError as error:
         raise UserError(str(error)) from error
     except OSError as error:
         raise UserError(f"{error.filename or directory}: {error.strerror}") from error
+    damaged = tuple(map(str, bad))
+    for each in damaged:
+        note(f"{own_name()}: {each}; left out")
+    return Found(ordered(findings), damaged)
+
+
+def read_findings(directory: str) -> list[Finding]:
+    """The findings in a campaign directory, as far as they can be read."""
+    return read_campaign(directory).findings
 
 
 def campaign_path(name: str) -> Path:

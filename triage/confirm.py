@@ -1,7 +1,7 @@
 """A finding on a real kernel: its smallest case played some times, and what was seen of it."""
 
 from collections import Counter
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -9,8 +9,9 @@ from emu import text
 from emu.abi import errno_name, reason_name
 from emu.case import Case
 from emu.kernels import KERNELS
+from emu.live.pair import Machine
 from emu.live.trouble import BoxError
-from emu.live.unsupported import Host, Unsupported
+from emu.live.unsupported import Unsupported
 from emu.model import Model
 from emu.outcome import Outcomes, RunOutcome
 from fuzz.directory.finding import Confirmation, Finding
@@ -18,22 +19,13 @@ from fuzz.oracle.contract import Reading
 from fuzz.oracle.judge import judge
 from fuzz.search.sighting import Sighting, sightings
 from triage.ending import UserError
-from triage.observation import modelled
+from triage.observation import modelled, said
 
 NO_OUTCOME: Final = "no outcome"
 _READING: Final = Reading.PARANOID  # what another reading asks for, this one asks for too
 
 
 Answer = Outcomes | Unsupported
-
-
-class Machine(Protocol):
-    """What plays a case; see ``emu.live.machine.LiveMachine``."""
-
-    host: Host
-
-    def run(self, case: Case) -> Answer:
-        """What came of it; BoxError."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -47,13 +39,15 @@ class Confirmed(msgspec.Struct, frozen=True):
     """What a kernel made of a finding.
 
     ``own``: it is of the version that the finding is a claim about. ``unsupported``: why its case
-    was not played, or "".
+    was not played, or "". ``complaints``: what the kernel said on its console meanwhile, a finding
+    of its own.
     """
 
     confirmation: Confirmation
     own: bool
     unsupported: str
     seen: tuple[Seen, ...]
+    complaints: tuple[str, ...]
 
     @property
     def observed(self) -> bool:
@@ -88,11 +82,12 @@ class Subject:
                 continue
             if isinstance(answer, Unsupported):
                 nothing = Confirmation(image, host, 0, 0)
-                return Confirmed(nothing, self._own(host), str(answer), ())
+                return Confirmed(nothing, self._own(host), str(answer), (), said(machine))
             shown += self._shows(answer)
             seen[tuple_of(answer.runs[self._run])] += 1
         told = tuple(Seen(*each) for each in seen.most_common())
-        return Confirmed(Confirmation(image, host, shown, times), self._own(host), "", told)
+        confirmation = Confirmation(image, host, shown, times)
+        return Confirmed(confirmation, self._own(host), "", told, said(machine))
 
     def _own(self, linux: str) -> bool:
         return modelled(linux) == self.finding.kernel

@@ -22,7 +22,13 @@ def confirmed(finding: Finding, model: str, told: Sequence[Confirmed]) -> Render
             table.add_row(machine, "-", Text(f"unsupported: {each.unsupported}", style="yellow"))
         for seen in each.seen:
             table.add_row(machine, f"{seen.count} of {at.played}", printable(seen.outcome))
-    return Group(Text(finding.name, style="bold"), table, *map(_verdict, told), _state(finding))
+    verdicts = [line for each in told for line in (*_said(each), _verdict(each))]
+    return Group(Text(finding.name, style="bold"), table, *verdicts, _state(finding))
+
+
+def _said(told: Confirmed) -> list[Text]:
+    image = told.confirmation.image
+    return [Text(f"{image}: console: {printable(each)}", "bold red") for each in told.complaints]
 
 
 def _verdict(told: Confirmed) -> Text:

@@ -21,14 +21,19 @@ class RandomCases:
     """Cases that both machines can play, mutated from those whose outcomes were new.
 
     ``left_out`` counts what the live machine cannot do and was therefore taken out, by reason.
+    ``nested``: the guest of each has EL2, as those of the seeds that they are mutated from.
     """
 
-    def __init__(self, seeds: Sequence[Case], host: Host, rng: Random) -> None:
+    def __init__(
+        self, seeds: Sequence[Case], host: Host, rng: Random, *, nested: bool = False
+    ) -> None:
         self.left_out: Counter[str] = Counter()
         self._rng = rng
         self._host = host
+        self._nested = nested
         self._mutator = Mutator(rng)
-        self._pool = [_NO_STEPS, *(wire.encode(playable(each, host, Counter())) for each in seeds)]
+        given = [each for each in seeds if each.vm.nested or not nested]
+        self._pool = [_NO_STEPS, *(wire.encode(playable(each, host, Counter())) for each in given)]
         self._seen: set[tuple[object, ...]] = set()
 
     def draw(self) -> Case:
@@ -39,7 +44,10 @@ class RandomCases:
                 data = self._mutator.cross_over(first, self._rng.choice(self._pool))
             else:
                 data = self._mutator.mutate(first)
-            case = playable(wire.decode(data), self._host, self.left_out)
+            case = wire.decode(data)
+            if self._nested:
+                case = replace(case, vm=replace(case.vm, nested=True))
+            case = playable(case, self._host, self.left_out)
             if any(isinstance(step, Run) for step in case.steps):
                 return case
 
@@ -71,6 +79,7 @@ def _plain(vm: VmConfig, host: Host) -> VmConfig:
         nisv_to_user=vm.nisv_to_user,
         sea_to_user=vm.sea_to_user,
         cold=vm.cold,
+        nested=vm.nested and host.nested,
         page_size=host.page_size,
         vcpu=vm.vcpu if vm.vcpu is not VcpuState.UNFINALIZED else VcpuState.READY,
     )

@@ -17,9 +17,10 @@ import msgspec
 from emu import text, wire
 from emu.case import Case
 from fuzz.directory import durable
+from fuzz.directory.configuration import CONFIGURATION
 from fuzz.directory.shards import LARGEST as LARGEST_INPUT
 from fuzz.directory.shards import sha1
-from fuzz.directory.store import CONFIGURATION, CORPUS, FINDINGS, Store
+from fuzz.directory.store import CORPUS, FINDINGS, Store
 from triage.case_input import SUFFIX, parse
 from triage.ending import UserError
 from triage.screen import printable
@@ -27,7 +28,8 @@ from triage.screen import printable
 _LARGEST: Final = 1 << 20  # bytes; far above any case with all that it expects
 _QUEUE: Final = "queue"
 _AFL: Final = re.compile(r"id:(\d+).*")
-_AFL_FOLDERS: Final = (_QUEUE, "crashes", "hangs")
+_AFL_KEPT: Final = ("crashes", "hangs")  # what AFL has found
+_AFL_FOLDERS: Final = (_QUEUE, *_AFL_KEPT)
 _EMPTY: Final = sha1(b"")  # libFuzzer keeps no input at all as well
 
 
@@ -147,6 +149,11 @@ def _walk(folder: Path, bad: list[Bad]) -> Iterator[Path]:
 
 def _is_afl(path: Path) -> bool:
     return path.parent.name in _AFL_FOLDERS and _AFL.fullmatch(path.name) is not None
+
+
+def is_afls_finding(path: Path) -> bool:
+    """Whether AFL keeps it for what it did, not for what it reaches."""
+    return path.parent.name in _AFL_KEPT
 
 
 def _entry(path: Path) -> Entry:

@@ -8,7 +8,7 @@ import msgspec
 
 from fuzz.directory.store import StoreError, open_store
 from fuzz.search.reduction import Limit, Reduction, ReductionError, reduced
-from triage.corpora import Bad, Corpus, Entry, Kind, distinct, kind_of, read, write
+from triage.corpora import Bad, Corpus, Entry, Kind, distinct, is_afls_finding, kind_of, read, write
 from triage.durations import counted
 from triage.ending import MissingError, UserError
 from triage.inputs import DEFAULT_KERNEL, kernel_names
@@ -49,7 +49,10 @@ class Brought(msgspec.Struct, frozen=True):
 
 
 class Pruned(msgspec.Struct, frozen=True):
-    """What ``prune`` did, or would do. ``size``: bytes of the files that stay."""
+    """What ``prune`` did, or would do. ``size``: bytes of the files that stay.
+
+    ``found``: AFL's crashes and hangs, which stay as well, and are not in ``stay``.
+    """
 
     folder: str
     kind: Kind
@@ -59,6 +62,7 @@ class Pruned(msgspec.Struct, frozen=True):
     kernels: tuple[str, ...]
     features: int
     expecting: int
+    found: int
     crashed: tuple[str, ...]
     bad: tuple[Bad, ...]
     dry: bool
@@ -165,6 +169,7 @@ def prune(
             kernels=tuple(asked),
             features=found.features,
             expecting=len(held),
+            found=sum(is_afls_finding(entry.path) for entry in corpus.entries),
             crashed=tuple(str(given[place].path) for place in found.crashed),
             bad=corpus.bad,
             dry=dry,
@@ -172,7 +177,9 @@ def prune(
 
 
 def _prunable(folder: Path, corpus: Corpus) -> list[Entry]:
-    """A campaign's findings are no part of what may go, nor is what no worker has put there."""
+    """Findings are no part of what may go, be they AFL's, nor is what no worker has put there."""
+    if corpus.kind is Kind.AFL:
+        return [entry for entry in corpus.entries if not is_afls_finding(entry.path)]
     if corpus.kind is not Kind.CAMPAIGN:
         return list(corpus.entries)
     inputs = open_store(folder).corpus

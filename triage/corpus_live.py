@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -13,15 +14,16 @@ from emu.live.pair import Machine
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported
 from emu.model import Model
+from emu.outcome import Outcomes
 from triage.case_input import CaseInput
-from triage.conform import spelled
 from triage.conform_divergence import divergence
 from triage.conform_known import explanation
 from triage.conform_report import Count, Lost
 from triage.durations import counted
 from triage.explained import diff
-from triage.observation import Observation, modelled, observe
+from triage.observation import Observation, modelled, observation, said
 from triage.replay import differences, lines_of
+from triage.screen import printable
 
 
 class LiveMismatch(msgspec.Struct, frozen=True):
@@ -31,12 +33,20 @@ class LiveMismatch(msgspec.Struct, frozen=True):
     observation: Observation
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A line of the console in which the kernel complains, and the file that was played then."""
+
+    file: str
+    line: str
+
+
 class LiveChecked(msgspec.Struct, frozen=True):
     """What ``check --live --json`` prints.
 
     ``silent``: files that expect nothing of this version. ``explained``: cases that differ for a
-    reason of ``conform_known``. ``lost``: cases without an outcome, by
-    the name of their file. ``unsupported`` and ``reasons``: cases not played, and why.
+    reason of ``conform_known``. ``lost``: cases without an outcome, by the name of their file.
+    ``complaints``: findings of their own, as what ``gff run --live`` shows. ``unsupported`` and
+    ``reasons``: cases not played, and why.
     """
 
     image: str
@@ -46,9 +56,27 @@ class LiveChecked(msgspec.Struct, frozen=True):
     mismatches: tuple[LiveMismatch, ...]
     explained: tuple[Lost, ...]
     lost: tuple[Lost, ...]
+    complaints: tuple[Said, ...]
     silent: tuple[str, ...]
     unsupported: tuple[Lost, ...]
     reasons: tuple[Count, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing has to be looked into."""
+        return not (self.mismatches or self.lost or self.complaints)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What came of the files so far."""
+
+    played: int = 0
+    mismatches: list[LiveMismatch] = field(default_factory=list)
+    explained: list[Lost] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    complaints: list[Said] = field(default_factory=list)
+    unsupported: list[Lost] = field(default_factory=list)
 
 
 def check_live(machine: Machine, image: str, given: Iterable[CaseInput]) -> LiveChecked:
@@ -57,37 +85,49 @@ def check_live(machine: Machine, image: str, given: Iterable[CaseInput]) -> Live
     bases = [(_basis(each, kernel), each) for each in given]
     silent = tuple(each.name for basis, each in bases if basis is None)
     told = [(basis, each) for basis, each in bases if basis is not None]
-    played, mismatches, explained, lost, unsupported = 0, [], [], [], []
+    tally = _Tally()
     for basis, each in sorted(told, key=lambda it: (list(Basis).index(it[0]), it[1].name)):
-        try:
-            seen = observe(machine, image, each)
-        except BoxError as error:
-            lost.append(Lost(each.name, str(error)))
-            continue
-        if seen.unsupported:
-            unsupported.append(Lost(each.name, seen.unsupported))
-            continue
-        played += 1
-        if seen.differences:
-            known = _explained(machine, each, kernel, seen)
-            if known:
-                explained.append(Lost(each.name, known))
-            else:
-                mismatches.append(LiveMismatch(basis, seen))
+        lines = _play(machine, image, basis, each, tally)
+        # Those of a case that was lost are its own too.
+        tally.complaints += [Said(each.name, line) for line in (*lines, *said(machine))]
     # Not the step, so that equal reasons are counted together.
-    reasons = Counter(each.reason.rpartition(": ")[2] for each in unsupported)
+    reasons = Counter(each.reason.rpartition(": ")[2] for each in tally.unsupported)
     return LiveChecked(
         image=image,
         linux=machine.host.kernel,
         files=len(bases),
-        played=played,
-        mismatches=tuple(mismatches),
-        explained=tuple(explained),
-        lost=tuple(lost),
+        played=tally.played,
+        mismatches=tuple(tally.mismatches),
+        explained=tuple(tally.explained),
+        lost=tuple(tally.lost),
+        complaints=tuple(tally.complaints),
         silent=silent,
-        unsupported=tuple(unsupported),
+        unsupported=tuple(tally.unsupported),
         reasons=tuple(Count(*each) for each in reasons.most_common()),
     )
+
+
+def _play(
+    machine: Machine, image: str, basis: Basis, given: CaseInput, tally: _Tally
+) -> tuple[str, ...]:
+    """What the kernel complained of when the case was played."""
+    try:
+        answer = machine.run(given.case)
+    except BoxError as error:
+        tally.lost.append(Lost(given.name, str(error)))
+        return ()
+    seen = observation(machine, image, given, answer)
+    if isinstance(answer, Unsupported):
+        tally.unsupported.append(Lost(given.name, seen.unsupported))
+        return seen.complaints
+    tally.played += 1
+    if seen.differences:
+        known = _explained(given, seen.kernel, answer)
+        if known:
+            tally.explained.append(Lost(given.name, known))
+        else:
+            tally.mismatches.append(LiveMismatch(basis, seen))
+    return seen.complaints
 
 
 def live_report(checked: LiveChecked) -> RenderableType:
@@ -98,15 +138,20 @@ def live_report(checked: LiveChecked) -> RenderableType:
     ]
     parts += [Text(f"{each.case}: no outcome: {each.reason}", "red") for each in checked.lost]
     parts += [
+        Text(f"{each.file}: console: {printable(each.line)}", "bold red")
+        for each in checked.complaints
+    ]
+    parts += [
         Text(f"{counted(each.count, 'case')} unsupported: {each.reason}")
         for each in checked.reasons
     ]
     if checked.silent:
         parts.append(Text(f"{counted(len(checked.silent), 'file')} with no word on this version"))
-    wrong = len(checked.mismatches) + len(checked.lost)
+    wrong, lines = len(checked.mismatches) + len(checked.lost), len(checked.complaints)
     found = f"{wrong} not as expected" if wrong else "all as expected"
+    found += f", {counted(lines, 'complaint')} of the kernel" if lines else ""
     done = f"{counted(checked.files, 'file')}, {checked.played:,} played on {checked.image}"
-    style = "bold red" if wrong else "green"
+    style = "green" if checked.clean else "bold red"
     return Group(*parts, Text(f"{done}, Linux {checked.linux}: {found}", style=style))
 
 
@@ -115,7 +160,7 @@ def _basis(given: CaseInput, kernel: str) -> Basis | None:
     return None if expected is None else expected.basis
 
 
-def _explained(machine: Machine, given: CaseInput, kernel: str, seen: Observation) -> str:
+def _explained(given: CaseInput, kernel: str, live: Outcomes) -> str:
     """The name of what explains that the machine and the model differ; "" where nothing does, or
     where it is the file that differs from the model.
     """
@@ -123,12 +168,6 @@ def _explained(machine: Machine, given: CaseInput, kernel: str, seen: Observatio
     if kernel not in KERNELS or expected is None:
         return ""
     model = Model().run(given.case, KERNELS[kernel])
-    try:
-        live = machine.run(given.case)
-    except BoxError:
-        return ""  # what was seen differs nevertheless
-    if isinstance(live, Unsupported) or spelled(given.case, live) != seen.observed:
-        return ""
     if differences(expected.lines, lines_of(given.case, model)):
         return ""
     found = divergence(given.case, model, live)

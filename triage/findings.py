@@ -2,7 +2,7 @@
 
 import inspect
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,6 @@ from rich.text import Text
 
 from fuzz.directory.finding import Confirmation, Finding, State
 from fuzz.oracle.contract import CLAUSES, Clause
-from triage.campaigns import ids
 from triage.durations import counted, span
 from triage.invocation import own_name
 from triage.screen import printable
@@ -28,10 +27,10 @@ def one_line(finding: Finding) -> str:
     return printable(f"{span(finding.found_after_s):>8}  {name}: {finding.outcome}")
 
 
-def listing(findings: Sequence[Finding]) -> Table:
-    """All findings below one another."""
+def listing(findings: Mapping[str, Finding]) -> Table:
+    """Findings, each with its id, below one another."""
     table = columns(*_COLUMNS, right=("count", "after"), spare=_SPARE)
-    for name, each in ids(findings).items():
+    for name, each in findings.items():
         table.add_row(
             printable(name),
             printable(each.kernel),

@@ -2,6 +2,8 @@
 
 import difflib
 import importlib.util
+import shlex
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -68,6 +70,22 @@ def whole_number(option: str, least: int, most: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def command(option: str, text: str | None) -> tuple[str, ...]:
+    """The words of a command, split as a shell does; () for none. The program has to be there."""
+    if text is None:
+        return ()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        reason = str(error)
+        raise UserError(f"{option} {text!r}: {reason[:1].lower()}{reason[1:]}") from error
+    if not words:
+        raise UserError(f"{option} {text!r}: expected a command")
+    if shutil.which(words[0]) is None:
+        raise UserError(f"{option} {text!r}: no such program: {words[0]}")
+    return words
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

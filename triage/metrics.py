@@ -86,10 +86,13 @@ def _campaign(now: Overview) -> Iterator[Metric]:
     yield _counter("gff_cases", "Cases executed.", shot.cases)
     yield _gauge("gff_branches", "Branches of the model seen.", shot.arms)
     yield _gauge("gff_branches_known", "Branches of the model.", shot.arms_known)
-    yield _gauge("gff_questions", "Cases on which model and expectation differ.", now.questions)
+    yield _gauge("gff_questions", "Cases on which model and expectation differ.", shot.questions)
     crashes = "Cases on which gff itself crashed."
     yield _counter("gff_harness_crashes", crashes, now.harness_crashes)
     yield _counter("gff_worker_restarts", "Workers started again.", shot.restarts)
+    outside = "Of these, after somebody else had killed them."
+    yield _counter("gff_worker_kills", outside, shot.killed)
+    yield _gauge("gff_damaged_files", "Files that are left out.", len(now.damaged))
 
 
 def _course(now: Overview) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,12 @@ from emu.live.needs import Needs, needs
 from emu.live.pair import Machine, Pair
 from emu.live.pool import Pool
 from emu.live.process import Process
+from emu.live.protocol import Kind
 from emu.live.unsupported import Unsupported
+from emu.outcome import Outcomes
 from triage.case_input import CaseInput
-from triage.ending import MissingError
+from triage.ending import MissingError, UserError
+from triage.inputs import unknown
 from triage.live import live_errors
 from triage.replay import Difference, differences, lines_of, spell
 
@@ -49,8 +53,28 @@ class Observation(msgspec.Struct, frozen=True):
     complaints: tuple[str, ...]
 
 
+class Injector(Enum):
+    """What makes the functions of a real kernel fail."""
+
+    BREAKPOINT = "breakpoint"  # QEMU's gdbstub: any kernel's
+    DEBUGFS = "debugfs"  # the kernel itself, where it was built for it
+    ALLOCATION = "allocation"  # an allocation that fails
+
+
+def injector(name: str | None) -> Injector:
+    """The one that has this name; UserError."""
+    known = {each.value: each for each in Injector}
+    if name is None:
+        return Injector.BREAKPOINT
+    if name not in known:
+        raise UserError(unknown("injector", name, known))
+    return known[name]
+
+
 @contextmanager
-def live_machine(image: str, cases: Sequence[Case]) -> Iterator[Machine]:
+def live_machine(
+    image: str, cases: Sequence[Case], by: Injector = Injector.BREAKPOINT
+) -> Iterator[Machine]:
     """The machine for the image of that name, or for this host, with what the cases need;
     UserError, MissingError.
     """
@@ -59,13 +83,16 @@ def live_machine(image: str, cases: Sequence[Case]) -> Iterator[Machine]:
     with live_errors(), ExitStack() as stack:
         if image == HOST:
             program = build.executor(build.folder())
-            yield LiveMachine(stack.enter_context(Process(program)))
+            yield LiveMachine(stack.enter_context(Process(program)), _kind(by))
             return
         found = images.image(image)  # first: the program takes long to be built
         program = build.executor(build.folder())
         groups = _groups(cases) if found.nests else [cases]
         machines = [
-            LiveMachine(stack.enter_context(_box(found, program, needs(group), found.nests)))
+            LiveMachine(
+                stack.enter_context(_box(found, program, _needs(group, by), found.nests)),
+                _kind(by),
+            )
             for group in groups
         ]
         yield machines[0] if len(machines) == 1 else Pair(*machines)
@@ -85,7 +112,7 @@ def live_fleet(image: str, boxes: int, needed: Needs) -> Iterator[Fleet]:
         found = images.image(image)
         program = build.executor(build.folder())
         with Pool(
-            found,
+            found.newer() if needed.updating else found,
             program,
             boxes=boxes,
             limit=NESTED_LIMIT if needed.nested else LIMIT,
@@ -95,9 +122,19 @@ def live_fleet(image: str, boxes: int, needed: Needs) -> Iterator[Fleet]:
             yield Fleet(pool)
 
 
+def _kind(by: Injector) -> Kind:
+    return Kind.ALLOCATING if by is Injector.ALLOCATION else Kind.CASE
+
+
+def _needs(cases: Sequence[Case], by: Injector) -> Needs:
+    needed = needs(cases)
+    return needed if by is Injector.BREAKPOINT else needed._replace(injecting=False)
+
+
 def _box(image: Image, program: Path, needed: Needs, nests: bool) -> Box:
     nested = needed.nested and nests  # else the cases that need it are unsupported
-    return box.start(image, program, nested=nested, injecting=needed.injecting)
+    chosen = image.newer() if needed.updating else image
+    return box.start(chosen, program, nested=nested, injecting=needed.injecting)
 
 
 def modelled(linux: str) -> str:
@@ -111,9 +148,15 @@ def modelled(linux: str) -> str:
 
 def observe(machine: Machine, image: str, given: CaseInput) -> Observation:
     """Play the case, judge what came out, and compare."""
+    return observation(machine, image, given, machine.run(given.case))
+
+
+def observation(
+    machine: Machine, image: str, given: CaseInput, answer: Outcomes | Unsupported
+) -> Observation:
+    """What the machine's answer is worth."""
     kernel = modelled(machine.host.kernel)
     expectation = given.file.expected_of(kernel) if given.file else None
-    answer = machine.run(given.case)
     played = not isinstance(answer, Unsupported)
     lines = () if isinstance(answer, Unsupported) else lines_of(given.case, answer)
     return Observation(
@@ -125,5 +168,10 @@ def observe(machine: Machine, image: str, given: CaseInput) -> Observation:
         observed=tuple(spell(line) for line in lines),
         broken=any(isinstance(line, ExpectedRun) and line.clauses for line in lines),
         differences=differences(expectation.lines, lines) if expectation and played else (),
-        complaints=tuple(f"{each.complaint.value}: {each.line}" for each in machine.complaints()),
+        complaints=said(machine),
     )
+
+
+def said(machine: Machine) -> tuple[str, ...]:
+    """What the kernel complained of on its console since this was last asked."""
+    return tuple(f"{each.complaint.value}: {each.line}" for each in machine.complaints())

@@ -1,75 +1,58 @@
 """How a campaign stands, as its directory says: running here or elsewhere, or ended."""
 
-import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 from pathlib import Path
-from typing import Final
 
 from fuzz.campaign.status import Snapshot, snapshot
+from fuzz.directory.claim import Holder
+from fuzz.directory.configuration import Configuration
 from fuzz.directory.follower import Follower
+from fuzz.directory.records import RecordError
 from fuzz.directory.series import Sample
-from fuzz.directory.store import (
-    FINDINGS,
-    WORKERS,
-    Configuration,
-    Store,
-    StoreError,
-    WorkerStatus,
-    open_store,
-)
+from fuzz.directory.store import LOCK, WORKERS, Store, StoreError, WorkerStatus, open_store
 from fuzz.exhaustive.ledger import COVERAGE
 from fuzz.oracle.asked import Asked
 from fuzz.oracle.contract_coverage import Coverage
 from triage.campaigns import campaign_path
-from triage.ending import UserError
-
-SILENT_AFTER: Final = 30.0  # seconds; a worker speaks twice in one, but not while it shrinks
+from triage.ending import Status, UserError
 
 
 @unique
 class Condition(Enum):
-    """Whether a campaign is going on. ``SILENT``: it did not end, but nobody speaks any more."""
+    """Whether a campaign is going on. ``KILLED``: it is not, and did not come to its end."""
 
     RUNNING = "running"
     ENDED = "ended"
-    SILENT = "silent"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
     """A campaign at one moment. ``silent_s``: how long ago a worker last spoke.
 
-    ``workers`` are those of the latest run, each with its number.
+    ``pid``: the process that is at work there, or was killed. ``workers`` are those of the latest
+    run, each with its number. ``damaged``: the files that are left out, each with the reason.
     """
 
     directory: Path
     condition: Condition
+    pid: int | None
     silent_s: float
     configuration: Configuration
     snapshot: Snapshot
     workers: tuple[tuple[int, WorkerStatus], ...]
     samples: tuple[Sample, ...]
     coverage: Coverage
+    harness_crashes: int
+    damaged: tuple[str, ...] = ()
 
     @property
     def latest(self) -> Sample | None:
         """The sample made last."""
         return self.samples[-1] if self.samples else None
-
-    @property
-    def harness_crashes(self) -> int:
-        """How often we went wrong, in all runs; a sample comes later than the workers' word."""
-        latest = self.latest.harness_crashes if self.latest else 0
-        return max(latest, self.snapshot.harness_crashes)
-
-    @property
-    def questions(self) -> int:
-        """How many questions are kept."""
-        latest = self.latest.questions if self.latest else 0
-        return max(latest, self.snapshot.questions)
 
     @property
     def quiet_s(self) -> float | None:
@@ -107,51 +90,83 @@ def overview(directory: str) -> Overview:
 
 
 def _overview(store: Store, follower: Follower) -> Overview:
-    configuration, statuses = store.configuration(), store.statuses()
+    configuration = store.configuration()
     if configuration.coverage == COVERAGE:
         told = "gff exhaust tells how it stands, gff triage list what it found"
         raise UserError(f"{store.root}: an exhaustive search, not a campaign; {told}")
-    # A search for files takes a folder that it cannot read for one without any.
-    with os.scandir(store.root / FINDINGS):
-        findings = store.findings()
+    bad: list[RecordError] = []
+    statuses, findings = store.statuses(bad), store.findings(bad)
     workers = {index: each for index, each in statuses.items() if index < configuration.workers}
-    course = follower.samples()
-    silent_s = _silent_s(store)
-    return Overview(
-        directory=store.root,
-        condition=_condition(workers.values(), silent_s),
-        silent_s=silent_s,
-        configuration=configuration,
-        snapshot=snapshot(
+    course, coverage = follower.samples(bad), _coverage(store, bad)
+    holder = _holder(store, bad)
+    shot = _at_least(
+        course[-1:],
+        snapshot(
             list(statuses.values()),
             findings,
             at_work=list(workers.values()),
             restarts=course[-1].restarts if course else 0,
+            questions=store.questions_kept(),
+            killed=course[-1].killed if course else 0,
         ),
+    )
+    return Overview(
+        directory=store.root,
+        condition=_condition(holder),
+        pid=holder.pid,
+        silent_s=_silent_s(store),
+        configuration=configuration,
+        snapshot=shot,
         workers=tuple(sorted(workers.items())),
         samples=tuple(course),
-        coverage=_coverage(store),
+        coverage=coverage,
+        harness_crashes=max(store.harness_kept(), shot.harness_crashes),
+        damaged=tuple(map(str, bad)),
     )
+
+
+def _at_least(latest: Sequence[Sample], now: Snapshot) -> Snapshot:
+    """What is said of a worker may be lost: no less than the latest sample knew."""
+    for each in latest:
+        cases, seconds = max(now.cases, each.cases), max(now.seconds, each.seconds)
+        return replace(now, cases=cases, seconds=seconds)
+    return now
+
+
+def _holder(store: Store, bad: list[RecordError]) -> Holder:
+    try:
+        return store.holder()
+    except OSError as error:
+        bad.append(RecordError(store.root / LOCK, f"cannot be read: {error.strerror}"))
+        return Holder(alive=False, pid=None)
 
 
 def _silent_s(store: Store) -> float:
     """Since a worker's status was last written, by the clock that dates files."""
-    times = [path.stat().st_mtime for path in (store.root / WORKERS).glob("[0-9]*.json")]
+    times = [path.lstat().st_mtime for path in (store.root / WORKERS).glob("[0-9]*.json")]
     return max(time.time() - max(times), 0.0) if times else 0.0
 
 
-def _coverage(store: Store) -> Coverage:
+def _coverage(store: Store, bad: list[RecordError]) -> Coverage:
     """What all workers put to the test."""
     asked = Asked()
-    for each in store.coverages():
+    for each in store.coverages(bad):
         asked.add(each.tested)
     return asked.coverage()
 
 
-def _condition(workers: Iterable[WorkerStatus], silent_s: float) -> Condition:
-    if all(worker.finished for worker in workers):
-        return Condition.ENDED
-    return Condition.SILENT if silent_s > SILENT_AFTER else Condition.RUNNING
+def _condition(holder: Holder) -> Condition:
+    if holder.alive:
+        return Condition.RUNNING
+    # Whoever comes to an end takes its id out of the lock.
+    return Condition.ENDED if holder.pid is None else Condition.KILLED
+
+
+def ending(now: Overview) -> Status:
+    """How a command ends that has shown this: what is left out may be what one looked for."""
+    if now.damaged:
+        return Status.USAGE
+    return Status.FINDINGS if now.snapshot.findings else Status.CLEAN
 
 
 def rate(worker: WorkerStatus) -> float:

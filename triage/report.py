@@ -10,12 +10,14 @@ from emu import text
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.text import CaseSyntaxError
-from fuzz.directory.finding import Finding
+from fuzz.directory import records
+from fuzz.directory.finding import Finding, Size, Standing
+from fuzz.directory.records import RecordError
 from fuzz.directory.store import HARNESS, QUESTIONS
 from fuzz.oracle.contract import CLAUSES, Reading
 from triage import inputs
 from triage.advice import advice
-from triage.campaigns import case_path, ids, ordered
+from triage.campaigns import case_path, ordered
 from triage.case_input import CaseInput
 from triage.explain import explain
 from triage.explanation import AbortView, Explanation, RunView
@@ -38,12 +40,14 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finding. ``known``: its clause is one of today's. ``runs`` is empty where its case or its
-    kernel is of another version of gff.
+    """A signature, with what it is on each kernel. ``shown``: the finding whose case is smallest.
+
+    ``known``: its clause is one of today's. ``runs`` is empty where the case or its kernel is of
+    another version of gff.
     """
 
-    id: str
-    finding: Finding
+    shown: Finding
+    findings: tuple[Finding, ...]
     known: bool
     case: Path
     runs: tuple[RunLine, ...]
@@ -92,10 +96,21 @@ def _entries(now: Overview, findings: Sequence[Finding]) -> Iterator[Entry]:
     clauses = {clause.id for clause in CLAUSES}
     reading = inputs.reading(now.configuration.reading)
     model = Model() if findings else None
-    for name, finding in ids(findings).items():
-        runs = _runs(finding, reading, model) if model else ()
-        case = case_path(str(now.directory), finding)
-        yield Entry(name, finding, finding.clause in clauses, case, runs)
+    alike: dict[str, list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault(finding.signature, []).append(finding)
+    asked = {kernel: rank for rank, kernel in enumerate(now.configuration.kernels)}
+    for each in alike.values():
+        each.sort(key=lambda finding: asked.get(finding.kernel, len(asked)))
+        shown = min(each, key=_telling_least)
+        runs = _runs(shown, reading, model) if model else ()
+        case = case_path(str(now.directory), shown)
+        yield Entry(shown, tuple(each), shown.clause in clauses, case, runs)
+
+
+def _telling_least(finding: Finding) -> tuple[bool, Size]:
+    """The smallest case that still shows it comes first."""
+    return finding.standing is not Standing.THERE, finding.size
 
 
 def _runs(finding: Finding, reading: Reading, model: Model) -> tuple[RunLine, ...]:
@@ -134,9 +149,9 @@ def _abort(abort: AbortView) -> str:
 
 def _trouble(path: Path) -> Trouble:
     try:
-        content = path.read_text(encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        return Trouble(path.name, f"cannot be read: {error.strerror}")
+        content = records.content(path).decode(errors="backslashreplace")
+    except (FileNotFoundError, RecordError) as error:
+        return Trouble(path.name, str(error))
     if len(content) > _LONGEST:
         content = f"{content[:_LONGEST]}\n... {len(content) - _LONGEST:,} characters more"
     return Trouble(path.name, content)

@@ -35,7 +35,7 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     now = report.overview
-    findings = [entry.finding for entry in report.entries]
+    findings = now.snapshot.findings
     return environment.get_template("report.html.j2").render(
         report=report,
         now=now,
@@ -48,6 +48,8 @@ def page(report: Report) -> str:
         runs=runs_of(now.coverage),
         marks=marks(findings),
         kernels=tuple(dict.fromkeys([*now.configuration.kernels, *(f.kernel for f in findings)])),
+        on=on,
+        each_once=each_once,
         places=tuple(rows_of(now.coverage)),
         rate=rate,
         span=span,
@@ -122,4 +124,17 @@ def clause_says(clause: Clause) -> str:
 
 def replay(entry: Entry) -> str:
     """What to type to see it."""
-    return shlex.join(["gff", "run", str(entry.case), "--kernel", entry.finding.kernel])
+    return shlex.join(["gff", "run", str(entry.case), "--kernel", entry.shown.kernel])
+
+
+def on(entry: Entry, most: int = 1) -> str:
+    """The kernels that show it, the one whose case is shown first."""
+    others = [each.kernel for each in entry.findings if each is not entry.shown]
+    named = [entry.shown.kernel, *others[: most - 1]]
+    more = len(entry.findings) - len(named)
+    return f"{', '.join(named)} and {more} more" if more else ", ".join(named)
+
+
+def each_once(words: Sequence[str]) -> str:
+    """Different ones, in their order; "-" for none."""
+    return ", ".join(dict.fromkeys(word or "-" for word in words))

@@ -25,11 +25,13 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign at one moment. ``cases_per_second`` is each worker's, the median of them.
 
     ``quiet_s``: how long there was no new path, None where that is not known. ``widening``: what
-    the campaign did not use; empty as long as it finds something new.
+    the campaign did not use; empty as long as it finds something new. ``pid``: the process that is
+    at work there, or was killed. ``damaged``: files that are left out, each with the reason.
     """
 
     campaign: str
     condition: str
+    pid: int | None
     silent_s: float
     kernels: tuple[str, ...]
     reading: str
@@ -42,6 +44,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     corpus: int
     quiet_s: float | None
     restarts: int
+    killed: int
     harness_crashes: int
     questions: int
     rerun: int
@@ -51,6 +54,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerLine, ...]
     findings: tuple[FindingLine, ...]
     widening: tuple[str, ...]
+    damaged: tuple[str, ...]
 
 
 def status_line(now: Overview) -> StatusLine:
@@ -59,6 +63,7 @@ def status_line(now: Overview) -> StatusLine:
     return StatusLine(
         campaign=printable(str(now.directory)),
         condition=now.condition.value,
+        pid=now.pid,
         silent_s=round(now.silent_s, 1),
         kernels=settings.kernels,
         reading=settings.reading,
@@ -71,8 +76,9 @@ def status_line(now: Overview) -> StatusLine:
         corpus=latest.corpus if latest else 0,
         quiet_s=None if now.quiet_s is None else round(now.quiet_s, 1),
         restarts=shot.restarts,
+        killed=shot.killed,
         harness_crashes=now.harness_crashes,
-        questions=now.questions,
+        questions=shot.questions,
         rerun=latest.rerun if latest else 0,
         differed=latest.differed if latest else 0,
         clauses_tested=tuple(each.id for each in CLAUSES if each.id not in now.unasked),
@@ -80,6 +86,7 @@ def status_line(now: Overview) -> StatusLine:
         workers=_workers(now),
         findings=tuple(map(finding_line, shot.findings)),
         widening=advice(now),
+        damaged=tuple(map(printable, now.damaged)),
     )
 
 

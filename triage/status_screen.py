@@ -20,13 +20,14 @@ from triage.screen import printable
 from triage.tables import Table, columns
 
 NEWEST: Final = 5  # findings
+DAMAGED: Final = 5  # files
 WORKERS: Final = 16  # as many have a row; more would push the rest off the screen
 _NARROW, _WIDE = 20, 48  # bars of a spark line
 _ROOM: Final = 110  # columns, for the wide one
 _STYLES: Final = {
     Condition.RUNNING: "bold green",
     Condition.ENDED: "bold",
-    Condition.SILENT: "bold red",
+    Condition.KILLED: "bold red",
 }
 # A label, what it labels, and how that came about.
 _Row = tuple[str, Text, str]
@@ -36,6 +37,8 @@ def screen(now: Overview, console: Console) -> RenderableType:
     """The whole screen, for that console: its width, and what it can print."""
     bars = _WIDE if console.width >= _ROOM else _NARROW
     parts: list[RenderableType] = [_title(now), _facts(now, bars if _has_bars(console) else 0)]
+    if now.damaged:
+        parts += ["", Text("left out", "bold yellow"), *_damaged(now)]
     widening = advice(now)
     if widening:
         parts += [
@@ -52,6 +55,13 @@ def screen(now: Overview, console: Console) -> RenderableType:
     return Group(*parts)
 
 
+def _damaged(now: Overview) -> Iterator[Padding]:
+    lines = [printable(each) for each in now.damaged[:DAMAGED]]
+    more = len(now.damaged) - DAMAGED
+    lines += [counted(more, "more file")] if more > 0 else []
+    yield from (Padding(Text(line, "yellow"), (0, 0, 0, 2)) for line in lines)
+
+
 def _title(now: Overview) -> Text:
     settings, kernels = now.configuration, now.configuration.kernels
     names = ", ".join(kernels) if len(kernels) <= 4 else f"{len(kernels)} kernels"
@@ -63,8 +73,13 @@ def _title(now: Overview) -> Text:
 
 def condition(now: Overview) -> str:
     """Whether it goes on."""
-    silent = now.condition is Condition.SILENT
-    return f"no word for {span(now.silent_s)}" if silent else str(now.condition.value)
+    match now.condition:
+        case Condition.RUNNING:
+            return "running" if now.pid is None else f"running (process {now.pid})"
+        case Condition.KILLED:
+            return f"killed (process {now.pid}), no word for {span(now.silent_s)}"
+        case Condition.ENDED:
+            return "ended"
 
 
 def _facts(now: Overview, bars: int) -> Padding:
@@ -129,11 +144,12 @@ def _contract(now: Overview) -> str:
 def _troubles(now: Overview) -> Iterator[str]:
     shot = now.snapshot
     if shot.restarts:
-        yield f"{counted(shot.restarts, 'restart')} of workers, see workers/"
+        outside = f", {shot.killed:,} killed from outside" if shot.killed else ""
+        yield f"{counted(shot.restarts, 'restart')} of workers{outside}, see workers/"
     if now.harness_crashes:
         yield f"gff itself crashed on {counted(now.harness_crashes, 'case')}, see harness/"
-    if now.questions:
-        yield f"model and expectation differ on {counted(now.questions, 'case')}, see questions/"
+    if shot.questions:
+        yield f"model and expectation differ on {counted(shot.questions, 'case')}, see questions/"
     if shot.mutator_incidents:
         yield counted(shot.mutator_incidents, "mutator incident")
 

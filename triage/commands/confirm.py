@@ -51,7 +51,8 @@ def confirm_finding(
 
     A kernel shows a finding if the same clause is broken at the same place, with the model's ret,
     errno and exit_reason. Then a natural finding of that very version is observed, no longer a
-    claim. Exit status 1 where a kernel shows it, 3 where one cannot play it, else 0.
+    claim. What a kernel says on its console meanwhile is a finding of its own. Exit status 1 where
+    a kernel shows it or complains, 3 where one cannot play it, else 0.
 
     Example: gff triage confirm C2-gmem_abort-natural campaign --live debian-7.3
     """
@@ -70,7 +71,7 @@ def confirm_finding(
         show_json(Told(finding, subject.outcome, tuple(told)))
     else:
         show(confirmed(finding, subject.outcome, told))
-    if any(each.confirmation.shown for each in told):
+    if any(each.confirmation.shown or each.complaints for each in told):
         return Status.FINDINGS
     return Status.MISSING if any(each.unsupported for each in told) else Status.CLEAN
 

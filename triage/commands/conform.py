@@ -66,7 +66,11 @@ Kernel = Annotated[
 ]
 
 Nested = Annotated[
-    bool, typer.Option("--nested", help="On boxes whose guests can have guests of their own.")
+    bool,
+    typer.Option(
+        "--nested",
+        help="On boxes whose guests can have guests of their own; so have those of random cases.",
+    ),
 ]
 Inject = Annotated[
     bool, typer.Option("--inject", help="On boxes with a debugger, which injects errors.")
@@ -99,7 +103,7 @@ def conform(
     line = ProgressLine(_PLAIN_EVERY)
     with live_fleet(image, boxes, Needs(nested, inject)) as fleet, line as progress:
         name = kernel or modelled(fleet.host.kernel)
-        comparison = _Comparison(fleet, _known(name), corpus, seed)
+        comparison = _Comparison(fleet, _known(name), corpus, seed, nested=nested)
         comparison.play(cases, progress)
         report = comparison.report(image, name, boxes, seed, start, progress)
     if json:
@@ -118,12 +122,14 @@ def _known(name: str) -> str:
 class _Comparison:
     """The corpus and random cases, which go on from what came of them on the model."""
 
-    def __init__(self, fleet: Fleet, kernel: str, corpus: list[Case], seed: int) -> None:
+    def __init__(
+        self, fleet: Fleet, kernel: str, corpus: list[Case], seed: int, *, nested: bool
+    ) -> None:
         self._fleet = fleet
         self._corpus = corpus
         self._model, self._kernel = Model(), KERNELS[kernel]
         rng = Random(seed)  # noqa: S311 - a seed, so that it can be repeated
-        self._random = RandomCases(corpus, fleet.host, rng)
+        self._random = RandomCases(corpus, fleet.host, rng, nested=nested)
         self._conformance = Conformance(fleet, self._expect)
 
     def play(self, count: int, progress: ProgressLine) -> None:

@@ -14,7 +14,7 @@ from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz.directory import durable
 from triage.case_input import read_case, read_case_file
-from triage.commands.options import Json, OnLive, OnlyKernels
+from triage.commands.options import Inject, Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below
 from triage.corpus_files import corpus_dir
 from triage.corpus_live import check_live, live_report
@@ -22,7 +22,7 @@ from triage.durations import counted
 from triage.ending import MissingError, Status, UserError
 from triage.explained import diff
 from triage.inputs import kernel_names
-from triage.observation import live_machine
+from triage.observation import Injector, injector, live_machine
 from triage.replay import replay
 from triage.screen import printable, show, show_json
 
@@ -52,12 +52,14 @@ def check_corpus(
     places: Places = None,
     kernel: OnlyKernels = None,
     live: OnLive = None,
+    inject: Inject = None,
     json: Json = False,
 ) -> Status:
     """Replay cases on every kernel that their expectations name, and compare.
 
     Without arguments: the corpus that came with gff. With --live a real kernel plays what it can,
-    against what is expected of its version. Exit status 1 where something differs.
+    against what is expected of its version. Exit status 1 where something differs, or the kernel
+    complained on its console.
 
     Example: gff corpus check --kernel v7.3
     """
@@ -66,7 +68,9 @@ def check_corpus(
     if live is not None:
         if kernel:
             raise UserError("--live goes without --kernel: the image says which it is")
-        return _check_live(names, live, json=json)
+        return _check_live(names, live, injector(inject), json=json)
+    if inject is not None:
+        raise UserError("--inject goes with --live: the model injects by itself")
     files = {name: read_case_file(name) for name in names}
     counts = {
         name: sum(each in kernels for group in file.expectations for each in group.kernels)
@@ -90,15 +94,15 @@ def check_corpus(
     return Status.FINDINGS if found else Status.CLEAN
 
 
-def _check_live(names: Sequence[str], image: str, *, json: bool) -> Status:
+def _check_live(names: Sequence[str], image: str, by: Injector, *, json: bool) -> Status:
     given = [read_case(name) for name in names]
-    with live_machine(image, [each.case for each in given]) as machine:
+    with live_machine(image, [each.case for each in given], by) as machine:
         checked = check_live(machine, image, given)
     if json:
         show_json(checked)
     else:
         show(live_report(checked))
-    return Status.FINDINGS if checked.mismatches or checked.lost else Status.CLEAN
+    return Status.CLEAN if checked.clean else Status.FINDINGS
 
 
 def bless_corpus(files: Files, json: Json = False) -> Status:

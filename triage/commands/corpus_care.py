@@ -89,7 +89,7 @@ def prune_corpus(
     """Remove the cases that reach nothing more than those that stay.
 
     Under a limit, those stay that reach most together. A .case file that expects outcomes stays in
-    any case, and so do a campaign's findings.
+    any case, and so do findings: a campaign's, and AFL's crashes and hangs.
 
     Example: gff corpus prune campaign --max-cases 1000 --dry-run
     """
@@ -180,6 +180,8 @@ def pruned(done: Pruned) -> RenderableType:
     lines.append(f"they reach {counted(done.features, 'feature')} on {', '.join(done.kernels)}")
     if done.expecting:
         lines.append(f"{counted(done.expecting, 'file')} that expect outcomes stay for that")
+    if done.found:
+        lines.append(f"{counted(done.found, 'file')} in crashes/ and hangs/ stay for that")
     return Group(*map(Text, (*lines, *_left_out(done.crashed, done.bad))))
 
 

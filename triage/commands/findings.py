@@ -1,15 +1,17 @@
 """``gff triage list`` and ``gff triage show``: what a campaign found."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import typer
 
 from fuzz.directory.finding import Finding
-from triage.campaigns import DEFAULT, case_path, find, ids, read_findings
-from triage.commands.options import Directory, Json
+from triage.campaigns import DEFAULT, case_path, find, ids, read_campaign, read_findings
+from triage.commands.options import Directory, Json, OnlyKernels
 from triage.ending import Status
 from triage.findings import listing, whole
+from triage.inputs import kernel_names
 from triage.screen import printable, show, show_json
 
 Id = Annotated[
@@ -25,29 +27,42 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What ``list --json`` prints."""
+    """What ``list --json`` prints. ``damaged``: files that are left out, each with the reason."""
 
     campaign: str
     findings: tuple[Listed, ...]
+    damaged: tuple[str, ...]
 
 
-def list_findings(directory: Directory = DEFAULT, json: Json = False) -> Status:
+def list_findings(
+    directory: Directory = DEFAULT, kernel: OnlyKernels = None, json: Json = False
+) -> Status:
     """List the findings of a campaign: natural ones first, then by clause.
 
-    Exit status 1 where there are any.
+    Exit status 1 where there are any; 2 where a file of the campaign is damaged.
 
-    Example: gff triage list campaign
+    Example: gff triage list campaign --kernel v7.3
     """
-    found = read_findings(directory)
+    every, damaged = read_campaign(directory)
+    wanted = _kernels(every, kernel or ())
+    found = {name: each for name, each in ids(every).items() if each.kernel in wanted}
     if json:
-        show_json(
-            Listing(printable(directory), tuple(Listed(*each) for each in ids(found).items()))
-        )
+        listed = tuple(Listed(*each) for each in found.items())
+        show_json(Listing(printable(directory), listed, tuple(map(printable, damaged))))
     elif found:
         show(listing(found))
     else:
-        show("no findings")
+        show(f"no findings on {', '.join(kernel)}" if kernel else "no findings")
+    if damaged:
+        return Status.USAGE
     return Status.FINDINGS if found else Status.CLEAN
+
+
+def _kernels(findings: Sequence[Finding], named: Sequence[str]) -> set[str]:
+    """The kernels named, or all; one of another version of gff may be known by a finding alone."""
+    there = {each.kernel for each in findings}
+    kernel_names([name for name in named if name not in there])
+    return set(named) or there
 
 
 def show_finding(wanted: Id, directory: Directory = DEFAULT, json: Json = False) -> Status:

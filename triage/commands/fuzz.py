@@ -17,17 +17,17 @@ from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Summary
 from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
 from fuzz.directory.finding import Finding
-from fuzz.directory.store import StoreError
+from fuzz.directory.store import StoreError, open_store
 from fuzz.guidance.coverage import Mode
 from triage.campaign_progress import CampaignProgress
-from triage.campaigns import DEFAULT, campaign_path, ids, ordered, read_findings
+from triage.campaigns import DEFAULT, campaign_path, ids, ordered
 from triage.commands.options import Json, Kernels, Metrics, ReadingName
 from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
 from triage.endpoint import serving
 from triage.findings import listing, summaries
-from triage.inputs import coverage_mode, engine, kernel_names, reading, whole_number
+from triage.inputs import command, coverage_mode, engine, kernel_names, reading, whole_number
 from triage.invocation import own_name
 from triage.screen import note, printable, show
 
@@ -87,6 +87,14 @@ EngineName = Annotated[
         help="atheris, or plain: our own loop, where atheris has no wheel.",
     ),
 ]
+OnFinding = Annotated[
+    str | None,
+    typer.Option(
+        "--on-finding",
+        metavar="COMMAND",
+        help="Run for each new finding, without a shell; {id}, {finding} and {case} are filled in.",
+    ),
+]
 SplitKernels = Annotated[
     bool,
     typer.Option("--split-kernels", help="Deal the kernels out to the workers."),
@@ -104,6 +112,7 @@ def fuzz(
     seed: Seed = None,
     engine_name: EngineName = None,
     split_kernels: SplitKernels = False,
+    on_finding: OnFinding = None,
     metrics: Metrics = None,
     json: Json = False,
 ) -> Status:
@@ -126,6 +135,7 @@ def fuzz(
         seed=seed or SystemRandom().randint(1, _MAX_SEED),
         engine=engine(engine_name, mode),
         split=split_kernels,
+        on_finding=command("--on-finding", on_finding),
     )
     with serving(metrics, campaign):
         summary = _search(settings, json=json)
@@ -155,7 +165,7 @@ def _search(settings: Settings, *, json: bool) -> Summary:
             note("Ctrl-C ends the search and lists the findings.")
 
     try:
-        return run_campaign(settings, progress.update, note, begin)
+        return run_campaign(settings, progress.update, progress.note, begin)
     except StoreError as error:
         raise UserError(str(error)) from error
     except (MissingEngineError, CrewError) as error:
@@ -167,8 +177,8 @@ def _search(settings: Settings, *, json: bool) -> Summary:
 def _known(campaign: Path) -> set[str]:
     """The findings of earlier runs; what is no campaign is for the campaign to refuse."""
     try:
-        return {finding.name for finding in read_findings(str(campaign))}
-    except UserError:
+        return {finding.name for finding in open_store(campaign).findings([])}
+    except StoreError:
         return set()
 
 
@@ -187,7 +197,7 @@ def _ending(findings: list[Finding]) -> list[RenderableType]:
     if not findings:
         return []
     shown = [summaries(findings[:1])] if findings[0].natural else []
-    return [listing(findings), "", *shown]
+    return [listing(ids(findings)), "", *shown]
 
 
 def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:

@@ -27,7 +27,8 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="VARIANT",
-        help="A kernel of `gff live list`, with -16k behind it for large pages.  "
+        help="A kernel of `gff live list`, with -16k behind it for large pages, with -kcov for "
+        "`gff live coverage`.  "
         "[default: v7.3, those of the thread, clean]",
     ),
 ]

@@ -24,6 +24,14 @@ OnLive = Annotated[
     str | None,
     typer.Option("--live", metavar="IMAGE", help="On a real kernel: an image, or host."),
 ]
+Inject = Annotated[
+    str | None,
+    typer.Option(
+        "--inject",
+        metavar="NAME",
+        help="What injects errors into the real kernel: breakpoint, debugfs, or allocation.",
+    ),
+]
 ReadingName = Annotated[
     str, typer.Option("--reading", metavar="NAME", help="strict, documented or paranoid.")
 ]

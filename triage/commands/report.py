@@ -11,10 +11,10 @@ from triage.campaigns import DEFAULT
 from triage.commands.options import Directory, Json
 from triage.durations import counted
 from triage.ending import Status, UserError
-from triage.overview import overview
+from triage.overview import Overview, ending, overview
 from triage.report import report
 from triage.report_page import page
-from triage.screen import printable, show, show_json
+from triage.screen import note, printable, show, show_json
 
 REPORT: Final = "report.html"
 
@@ -25,29 +25,35 @@ Out = Annotated[
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What ``--json`` prints."""
+    """What ``--json`` prints. ``damaged``: files that are left out, each with the reason."""
 
     report: str
     findings: int
+    damaged: tuple[str, ...]
 
 
 def write_report(directory: Directory = DEFAULT, out: Out = None, json: Json = False) -> Status:
     """Write a campaign as one HTML page that needs no network: plots, coverage, every finding.
 
-    `gff fuzz` writes it at the end of a campaign as well. Exit status 1 where there are findings.
+    `gff fuzz` writes it at the end of a campaign as well. Findings with the same
+    signature on several kernels are one. Exit status 1 where there are findings, 2 where a file of
+    the campaign is damaged.
 
     Example: gff report campaign --out report.html
     """
-    path, found = written(directory, out)
+    path, now = written(directory, out)
+    found, damaged = len(now.snapshot.findings), tuple(map(printable, now.damaged))
     if json:
-        show_json(Written(printable(str(path)), found))
+        show_json(Written(printable(str(path)), found, damaged))
     else:
+        for each in damaged:
+            note(f"gff: {each}; left out")
         show(f"{printable(str(path))}: {counted(found, 'finding')}")
-    return Status.FINDINGS if found else Status.CLEAN
+    return ending(now)
 
 
-def written(directory: str, out: str | None) -> tuple[Path, int]:
-    """Writes the page: where it is, and how many findings it has."""
+def written(directory: str, out: str | None) -> tuple[Path, Overview]:
+    """Writes the page: where it is, and the campaign that it shows."""
     made = report(overview(directory))
     path = made.overview.directory / REPORT if out is None else Path(out)
     if path.is_dir():
@@ -57,4 +63,4 @@ def written(directory: str, out: str | None) -> tuple[Path, int]:
         durable.write(path, page(made).encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    return path, len(made.entries)
+    return path, made.overview

@@ -7,13 +7,13 @@ import typer
 
 from emu.model import Model
 from triage.case_input import CaseInput, read_case
-from triage.commands.options import Json, Kernels, OnLive, ReadingName
+from triage.commands.options import Inject, Json, Kernels, OnLive, ReadingName
 from triage.ending import Status, UserError
 from triage.explain import explain
 from triage.explained import explained, overview
 from triage.explanation import Explanation
 from triage.inputs import kernel_names, reading
-from triage.observation import Observation, live_machine, observe
+from triage.observation import Injector, Observation, injector, live_machine, observe
 from triage.observed import observed
 from triage.replay import CORPUS_READING
 from triage.screen import show, show_json
@@ -43,6 +43,7 @@ def run(
     kernel: Kernels = None,
     reading_name: ReadingName = "strict",
     live: OnLive = None,
+    inject: Inject = None,
     trace: Trace = False,
     json: Json = False,
 ) -> Status:
@@ -61,7 +62,9 @@ def run(
     if live is not None:
         if kernel or trace or asked is not CORPUS_READING:
             raise UserError("--live goes without --kernel, --trace and another reading")
-        return _observe(cases, live, json=json)
+        return _observe(cases, live, injector(inject), json=json)
+    if inject is not None:
+        raise UserError("--inject goes with --live: the model injects by itself")
     model = Model()
     told = tuple(explain(case, name, asked, model) for case in cases for name in kernels)
     if json:
@@ -75,8 +78,8 @@ def run(
     return Status.FINDINGS if bad else Status.CLEAN
 
 
-def _observe(cases: list[CaseInput], image: str, *, json: bool) -> Status:
-    with live_machine(image, [each.case for each in cases]) as machine:
+def _observe(cases: list[CaseInput], image: str, by: Injector, *, json: bool) -> Status:
+    with live_machine(image, [each.case for each in cases], by) as machine:
         seen = tuple(observe(machine, image, case) for case in cases)
     if json:
         show_json(Observations(seen))
