@@ -44,7 +44,7 @@ bench: $(READY) ## how fast it is here; figures to bench.json
 quality: $(READY) ## cases to find each known-bad kernel, guided and unguided; 30 minutes at most
 	@$(BIN)/gff quality --results quality.jsonl
 
-mutants: $(READY) ## what judges, changed in one place after the other: what no test sees
+mutants: $(READY) ## what judges, changed in one place after the other: what no test sees; some 20 minutes
 	@$(BIN)/python -m tests.mutants
 
 storm: $(READY) ## kill -9 a running campaign 200 times, and see that nothing is lost; 10 minutes

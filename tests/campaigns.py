@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,21 +14,22 @@ import msgspec
 from fuzz.directory import durable
 from fuzz.directory.finding import Finding
 from fuzz.directory.series import STATISTICS, Sample, WorkerSample
-from fuzz.directory.store import WORKERS, Store, WorkerStatus
+from fuzz.directory.store import LOCK, WORKERS, Store, WorkerStatus
 from fuzz.oracle.contract_coverage import Combination, Coverage
 from tests.command import campaign
 
 BEGIN: Final = datetime(2026, 1, 2, tzinfo=UTC)
+PID: Final = 4711  # of a supervisor that was killed
 RATE: Final = 1000  # cases a second of each worker
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What came of a campaign: its age, its last new path, whether it ended, and troubles."""
+    """What came of a campaign: its age, its last new path, whether it was killed, and troubles."""
 
     seconds: float = 3600.0
     last_new_s: float = 3590.0
-    finished: bool = True
+    killed: bool = False
     spoke_s_ago: float = 0.0
     workers: int = 2
     restarts: int = 0
@@ -71,7 +74,7 @@ def worker(past: Past, index: int) -> WorkerStatus:
         harness_crashes=0,
         mutator_incidents=0,
         rss_mib=90 + index,
-        finished=past.finished,
+        finished=not past.killed,
     )
 
 
@@ -88,7 +91,16 @@ def lived(root: Path, past: Past, *findings: Finding) -> Store:
         store.set_coverage(index, Coverage(TESTED, (), ()))
         when = time.time() - past.spoke_s_ago
         os.utime(root / WORKERS / f"{index}.json", (when, when))
+    (root / LOCK).write_text(f"{PID}\n" if past.killed else "")
     return store
+
+
+@contextmanager
+def running(root: Path, past: Past, *findings: Finding) -> Iterator[Store]:
+    """A campaign with that past, at which this process is at work as long as this lasts."""
+    store = lived(root, past, *findings)
+    with store.claimed():
+        yield store
 
 
 TESTED: Final = (

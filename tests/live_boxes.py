@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import pytest
 
 from emu.live import build, debian, images
+from emu.live.build_variants import Variant
 from emu.live.images import Image
 from emu.live.trouble import MissingPartError
 
@@ -35,6 +36,16 @@ def cached_image(name: str = debian.DEFAULT, *, nested: bool = False) -> Image:
     except MissingPartError as error:
         missing(str(error))
     return found
+
+
+def built_image(model: str, config: str = "") -> Image:
+    """That kernel of ``gff live build``. Where nobody built it the test is skipped, always: it
+    takes minutes.
+    """
+    variant = Variant(model, config)
+    if variant.image not in {each.name for each in images.kernels()}:
+        pytest.skip(f"gff live build {variant.name} was not run")
+    return cached_image(variant.image)
 
 
 def executor() -> Path:

@@ -9,18 +9,11 @@ from emu import text
 from emu.abi import Errno
 from emu.kernels import KERNELS
 from emu.model import Model
+from emu.outcome import Refusal
 from fuzz.expectation.answers import answers
 from fuzz.expectation.expect import Question, questions
-from fuzz.expectation.premises import Premises
+from tests.premised import ANON, GMEM, premised
 
-GMEM: Final = """\
-create gmem0 size=0x2000 flags=mmap,init-shared
-memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd
-"""
-ANON: Final = """\
-create mem0 size=0x2000 anon
-memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0
-"""
 PROTECTED: Final = "vm protected\n"
 
 ANSWERS: Final = [
@@ -59,6 +52,8 @@ ANSWERS: Final = [
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x0 flags=readonly,guest-memfd",
      {Errno.EINVAL}),
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x8 flags=guest-memfd", {Errno.EINVAL}),
+    (ANON, "memslot 1 gpa=0x50000000 size=0x1000 gmem1+0xfffffffffffff000 flags=guest-memfd",
+     {Errno.EINVAL}),
     (ANON, "memslot 1 gpa=0x100000000 size=0x1000000000 mem0+0x0", {0}),
     (ANON, "memslot 0 gpa=0x40000000 size=0x0 mem0+0x1000001000", {0, Errno.EINVAL}),
     (ANON.replace("mem0+0x0", "mem0+0x1000001000"),
@@ -88,6 +83,10 @@ ANSWERS: Final = [
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x2000 flags=guest-memfd", {Errno.EINVAL}),
     (GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
      {Errno.EEXIST, Errno.EINVAL}),
+    (PROTECTED + GMEM, "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
+     {Errno.EEXIST, Errno.EINVAL}),
+    (GMEM.replace("0 size=0x2000 gmem0", "0 size=0x1000 gmem0"),
+     "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd", {0}),
     (GMEM + "fail kvm_gmem_bind EIO\n",
      "memslot 1 gpa=0x50000000 size=0x1000 gmem0+0x1000 flags=guest-memfd",
      {Errno.EEXIST, Errno.EINVAL, Errno.EIO}),
@@ -119,23 +118,24 @@ ANSWERS: Final = [
 ]  # fmt: skip
 
 
-def premises_of(setup: str) -> Premises:
-    case = text.load(setup)
-    made = Premises(case.vm)
-    for step in case.steps:
-        made.apply(step, refused=False)
-    return made
-
-
 @pytest.mark.parametrize(("setup", "line", "expected"), ANSWERS)
 def test_what_kvm_may_answer_to_the_vmm(setup: str, line: str, expected: set[int] | None) -> None:
     (step,) = text.load(f"{line}\n").steps
-    assert answers([premises_of(setup)], step) == expected
+    assert answers([premised(setup)], step) == expected
 
 
-def test_another_answer_is_a_question() -> None:
-    case = text.load("create gmem0 size=0x1001\nrun\n")
+OTHERS: Final = [
+    ("create gmem0 size=0x1001\nrun\n", (), "done: expected EINVAL"),
+    ("create gmem0 size=0x1000\nrun\n", (Refusal(0, Errno.EINVAL),), "EINVAL: expected done"),
+]
+
+
+@pytest.mark.parametrize(("content", "refusals", "reason"), OTHERS)
+def test_another_answer_is_a_question(
+    content: str, refusals: tuple[Refusal, ...], reason: str
+) -> None:
+    case = text.load(content)
     outcomes = Model().run(case, KERNELS["clean"])
     assert questions(case, outcomes) == ()
-    (question,) = questions(case, msgspec.structs.replace(outcomes, refusals=()))
-    assert question == Question(0, "done: expected EINVAL")
+    changed = msgspec.structs.replace(outcomes, refusals=refusals)
+    assert questions(case, changed) == (Question(0, reason),)

@@ -58,6 +58,7 @@ def test_the_leak_is_found_and_the_number_of_cases_is_exact(tmp_path: Path) -> N
     leak = next(finding for finding in summary.snapshot.findings if finding.name == LEAK)
     assert leak.size.steps == 5
     assert updates[-1] == summary.snapshot
+    assert leak.count > 10  # of the cases after the one that found it, too
     assert LEAK in line(summary.snapshot).plain or len(summary.snapshot.findings) > 1
     assert open_store(tmp_path / "c").findings() == list(summary.snapshot.findings)
 
@@ -192,7 +193,7 @@ def test_a_campaign_can_do_without_our_counters(tmp_path: Path, mode: Mode) -> N
 def test_a_campaign_ends_after_its_time(tmp_path: Path) -> None:
     started = time.monotonic()
     run_campaign(replace(settings(tmp_path / "c"), cases=None, seconds=1.5), ignore)
-    assert 1.5 <= time.monotonic() - started < 3.5 + 2  # and two for a busy machine
+    assert 1.5 <= time.monotonic() - started < 3.5
 
 
 @needs_atheris
@@ -223,11 +224,33 @@ def test_a_worker_that_dies_is_started_again(tmp_path: Path, number: signal.Sign
     assert killed
     assert summary.snapshot.restarts == 1
     assert summary.snapshot.cases == 6000
-    # What it had in hand, whatever it died of.
+    if number is signal.SIGKILL:
+        # That was somebody else, and what it had in hand was tried alone.
+        assert summary.snapshot.killed == 1
+        assert "1 restart, 1 killed from outside" in line(summary.snapshot).plain
+        assert list(store.harness.iterdir()) == []
+        return
+    assert summary.snapshot.killed == 0
     (kept,) = store.harness.glob("*.bytes")
     assert kept.name.startswith(f"died-{number.name}-")
     assert kept.with_suffix(".txt").read_text().startswith(f"{number.name}, after ")
     assert store.denied() == {kept.read_bytes()}
+
+
+@needs_atheris
+def test_a_worker_that_somebody_ends_in_good_order_is_started_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "c")
+    told: set[int] = set()
+
+    def end_once(_now: Snapshot) -> None:
+        status = store.status(0)
+        if status is not None and not told:
+            told.add(status.pid)
+            os.kill(status.pid, signal.SIGTERM)
+
+    summary = run_campaign(replace(settings(store.root), cases=6000), end_once)
+    now = summary.snapshot
+    assert (now.cases, now.restarts, now.killed) == (6000, 1, 1)
 
 
 @needs_atheris
@@ -291,7 +314,7 @@ def test_a_signal_ends_a_campaign_cleanly_within_two_seconds(
     process.send_signal(number)
     told = time.monotonic()
     output, _ = process.communicate(timeout=10)
-    assert time.monotonic() - told < 2 + 1  # and a second for a busy machine
+    assert time.monotonic() - told < 2
     assert process.returncode == 0
     assert not any(map(is_running, workers))
     summary = msgspec.json.decode(output, type=SummaryLine)

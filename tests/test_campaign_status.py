@@ -1,11 +1,12 @@
 """How a campaign stands: read from its directory, shown, counted for programs, and its advice."""
 
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,14 +16,14 @@ import pytest
 from rich.console import Console
 
 from fuzz.directory import durable
+from fuzz.directory.claim import claimed
 from fuzz.directory.follower import Follower
 from fuzz.directory.series import STATISTICS
-from tests.campaigns import TESTED, Past, lived, sample
+from tests.campaigns import PID, TESTED, Past, lived, running, sample
 from tests.command import Gff, finding
 from triage.advice import advice, usual_gap
 from triage.campaign_progress import Quiet
 from triage.course import evenly, rates, spark
-from triage.ending import UserError
 from triage.overview import Condition, Overview, overview
 from triage.status_line import StatusLine, status_line
 from triage.status_screen import screen
@@ -30,8 +31,7 @@ from triage.status_screen import screen
 LEAK: Final = "C2-gmem_abort-natural"
 CHECKOUT: Final = Path(__file__).parents[1]
 HIDE, SHOW, ERASED = b"\x1b[?25l", b"\x1b[?25h", b"\x1b[1A\x1b[2K"
-RUNNING: Final = Past(finished=False)
-QUIET: Final = replace(RUNNING, last_new_s=1200.0)
+QUIET: Final = Past(last_new_s=1200.0)
 
 
 def drawn(now: Overview, width: int) -> str:
@@ -41,6 +41,10 @@ def drawn(now: Overview, width: int) -> str:
     return capture.get()
 
 
+def words_of(now: Overview) -> str:
+    return words(drawn(now, 200))
+
+
 def words(text: str) -> str:
     """Without what a table adds."""
     return " ".join(text.split())
@@ -48,21 +52,48 @@ def words(text: str) -> str:
 
 # WHETHER IT GOES ON
 
-CONDITIONS: Final = [
-    (Past(finished=True), Condition.ENDED),
-    (Past(finished=True, spoke_s_ago=9999.0), Condition.ENDED),
-    (Past(finished=False), Condition.RUNNING),
-    # It was killed, or the machine was: nobody said that it ended.
-    (Past(finished=False, spoke_s_ago=9999.0), Condition.SILENT),
-]
 
-
-@pytest.mark.parametrize(("past", "condition"), CONDITIONS, ids=str)
-def test_the_workers_last_words_tell_whether_a_campaign_runs(
-    tmp_path: Path, past: Past, condition: Condition
+@pytest.mark.parametrize("known", [True, False])
+def test_the_lock_tells_at_once_whether_a_campaign_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    lived(tmp_path / "some", past)
-    assert overview(str(tmp_path / "some")).condition is condition
+    if not known:  # as in a sandbox, or on a file system, that has only the plain lock
+        for request in ("F_OFD_SETLK", "F_OFD_GETLK"):
+            monkeypatch.setattr(fcntl, request, 9999)
+    some, silent = str(tmp_path / "some"), Past(spoke_s_ago=9999.0)
+    with running(tmp_path / "some", silent):
+        now = overview(some)
+        assert (now.condition, now.pid) == (Condition.RUNNING, os.getpid())
+        # To have looked is no claim.
+        assert overview(some).condition is Condition.RUNNING
+        with claimed(tmp_path / "some" / ".lock") as got_it:
+            assert not got_it
+    assert (overview(some).condition, overview(some).pid) == (Condition.ENDED, None)
+    lived(tmp_path / "some", Past(killed=True))
+    now = overview(some)
+    assert (now.condition, now.pid) == (Condition.KILLED, PID)
+    (tmp_path / "some" / ".lock").unlink()
+    assert overview(some).condition is Condition.ENDED
+
+
+def test_a_killed_supervisor_is_seen_at_once(tmp_path: Path) -> None:
+    lived(tmp_path / "some", Past())
+    program = (
+        "import sys; from pathlib import Path; from fuzz.directory.store import Store\n"
+        "with Store(Path(sys.argv[1])).claimed():\n    print('at work', flush=True); input()"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "some")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=CHECKOUT, stdin=pipe, stdout=pipe) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()
+        now = overview(str(tmp_path / "some"))
+        assert (now.condition, now.pid) == (Condition.RUNNING, supervisor.pid)
+        supervisor.kill()
+        supervisor.wait()
+        now = overview(str(tmp_path / "some"))
+    assert (now.condition, now.pid) == (Condition.KILLED, supervisor.pid)
+    assert f"killed (process {supervisor.pid}), no word for " in words_of(now)
 
 
 def test_workers_of_earlier_runs_count_their_cases_and_are_not_shown(tmp_path: Path) -> None:
@@ -99,13 +130,6 @@ def test_what_is_no_campaign_is_one_line(call: Gff, tmp_path: Path, name: str) -
         assert ended.err.startswith(f"gff: {name or 'campaign'}")
 
 
-def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
-    lived(tmp_path / "some", Past(seconds=10.0))
-    (tmp_path / "some" / STATISTICS).write_text("{}\n")
-    with pytest.raises(UserError, match=r"statistics.jsonl: line 1: damaged"):
-        overview(str(tmp_path / "some"))
-
-
 def test_a_course_that_is_followed_grows_is_thinned_and_may_be_torn(tmp_path: Path) -> None:
     lived(tmp_path / "some", Past(seconds=10.0))
     path = tmp_path / "some" / STATISTICS
@@ -130,12 +154,11 @@ def test_a_course_that_is_followed_grows_is_thinned_and_may_be_torn(tmp_path: Pa
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_screen_fits_and_says_what_matters(tmp_path: Path, width: int) -> None:
-    past = replace(RUNNING, restarts=2, differed=3)
-    lived(tmp_path / "some", past, finding(LEAK, "v7.3", 30.0))
-    shown = drawn(replace(overview(str(tmp_path / "some")), directory=Path("some")), width)
+    with running(tmp_path / "some", Past(restarts=2, differed=3), finding(LEAK, "v7.3", 30.0)):
+        shown = drawn(replace(overview(str(tmp_path / "some")), directory=Path("some")), width)
     assert max(map(len, shown.splitlines())) <= width
     for each in [
-        "some: v7.3, strict reading, running, 1:00:00 in all",
+        f"some: v7.3, strict reading, running (process {os.getpid()}), 1:00:00 in all",
         "cases 7,200,000, 1,000/s each of 2 workers",
         "branches 600 of 700, last new path 10.0 s ago",
         "corpus 1,200 inputs",
@@ -150,7 +173,7 @@ def test_the_screen_fits_and_says_what_matters(tmp_path: Path, width: int) -> No
 
 
 def test_a_terminal_without_unicode_has_no_bars(tmp_path: Path) -> None:
-    lived(tmp_path / "some", RUNNING, finding(LEAK, "v7.3", 30.0))
+    lived(tmp_path / "some", Past(), finding(LEAK, "v7.3", 30.0))
     held = io.BytesIO()
     console = Console(file=io.TextIOWrapper(held, encoding="ascii", write_through=True), width=60)
     console.print(screen(overview(str(tmp_path / "some")), console))
@@ -160,7 +183,7 @@ def test_a_terminal_without_unicode_has_no_bars(tmp_path: Path) -> None:
 
 def test_what_a_terminal_would_act_upon_is_escaped(tmp_path: Path) -> None:
     leak = msgspec.structs.replace(finding(LEAK, "v7.3", 30.0), outcome="a\x1b[2Jb")
-    store = lived(tmp_path / "some", RUNNING, leak)
+    store = lived(tmp_path / "some", Past(), leak)
     store.configure(msgspec.structs.replace(store.configuration(), kernels=("v7.3\x1b[2J",)))
     assert "\x1b[2J" not in drawn(overview(str(tmp_path / "some")), 120)
 
@@ -187,10 +210,11 @@ def test_status_of_a_campaign_without_findings_is_clean(call: Gff, tmp_path: Pat
 
 
 def test_status_for_programs_is_one_object(call: Gff, tmp_path: Path) -> None:
-    lived(tmp_path / "some", RUNNING, finding(LEAK, "v7.3", 30.0))
-    ended = call("status", "some", "--json")
+    with running(tmp_path / "some", Past(), finding(LEAK, "v7.3", 30.0)):
+        ended = call("status", "some", "--json")
     told = msgspec.json.decode(ended.out, type=StatusLine)
     assert (told.campaign, told.condition, told.cases) == ("some", "running", 7_200_000)
+    assert told.pid == os.getpid()
     assert (told.quiet_s, told.rerun, told.differed) == (10.0, 3600, 0)
     assert told.clauses_tested == ("C1", "C2")
     assert [each.signature for each in told.findings] == [LEAK]
@@ -206,16 +230,18 @@ def test_watching_a_campaign_that_has_ended_tells_it_once(call: Gff, tmp_path: P
 def test_watching_until_the_end_tells_each_state_once(
     call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lived(tmp_path / "some", RUNNING)
     monkeypatch.setattr("triage.commands.status.EVERY", 0.0)
-    monkeypatch.setattr("triage.commands.status.time.sleep", lambda _: lived(Path("some"), Past()))
-    told = call("status", "some", "--watch", "--json").out.splitlines()
+    with ExitStack() as campaign:
+        campaign.enter_context(running(tmp_path / "some", Past()))
+        monkeypatch.setattr("triage.commands.status.time.sleep", lambda _: campaign.close())
+        told = call("status", "some", "--watch", "--json").out.splitlines()
     found = [msgspec.json.decode(line, type=StatusLine).condition for line in told]
     assert found == ["running", "ended"]
 
 
 def test_a_screen_on_a_terminal_is_drawn_in_place_and_taken_away(tmp_path: Path) -> None:
-    lived(tmp_path / "some", RUNNING)
+    campaign = ExitStack()
+    campaign.enter_context(running(tmp_path / "some", Past()))
     ours, theirs = os.openpty()
     program = "from triage.cli import main; main()"
     started = subprocess.Popen(
@@ -236,6 +262,7 @@ def test_a_screen_on_a_terminal_is_drawn_in_place_and_taken_away(tmp_path: Path)
             told += more
     out, _ = started.communicate(timeout=20)
     os.close(ours)
+    campaign.close()
     assert started.returncode == 0
     assert HIDE in told
     assert told.rindex(SHOW) > told.rindex(b"3,600,000")
@@ -247,7 +274,7 @@ def test_a_screen_on_a_terminal_is_drawn_in_place_and_taken_away(tmp_path: Path)
 
 
 def test_a_campaign_that_still_finds_something_gets_no_advice(tmp_path: Path) -> None:
-    lived(tmp_path / "some", RUNNING)
+    lived(tmp_path / "some", Past())
     assert advice(overview(str(tmp_path / "some"))) == ()
 
 
@@ -297,7 +324,7 @@ def test_where_there_is_no_terminal_it_is_said_once(
     told = Quiet(str(tmp_path / "some"))
     assert told.news()[0] == "nothing new for 40:00; what would widen the search"
     assert told.news() == []
-    lived(tmp_path / "some", RUNNING)
+    lived(tmp_path / "some", Past())
     assert told.news() == []
     lived(tmp_path / "some", QUIET)
     assert told.news() != []

@@ -54,8 +54,9 @@ def test_findings_of_two_kernels_are_never_one_group() -> None:
     assert len(set(groups(found).values())) == 2
 
 
-def test_a_finding_on_a_kernel_of_another_version_is_a_group_of_its_own() -> None:
-    found = [on("v9.9", "C2-gmem_abort-natural"), on("v9.9", "C1-gmem_abort-natural")]
+@pytest.mark.parametrize(("kernel", "case"), [("v9.9", LEAK), ("v7.3", "no word of ours\n")])
+def test_a_finding_of_another_version_is_a_group_of_its_own(kernel: str, case: str) -> None:
+    found = [on(kernel, f"C{n}-gmem_abort-natural", case) for n in (2, 1)]
     assert len(set(groups(found).values())) == 2
 
 

@@ -1,5 +1,6 @@
 """``gff fuzz`` and ``gff triage``: what is said of a campaign, and how it ends."""
 
+import json
 import os
 import signal
 import subprocess
@@ -39,6 +40,23 @@ def test_a_signature_on_two_kernels_is_told_apart_by_the_kernel(call: Gff, tmp_p
     assert call("triage", "show", twice).status == 2
     assert f"{twice} on clean" in call("triage", "show", f"clean--{twice}").out
     assert f"{twice} on v7.3" in call("triage", "show", "v7").out
+
+
+def test_the_findings_of_one_kernel_can_be_listed(call: Gff, tmp_path: Path) -> None:
+    twice = "C2-gmem_abort-natural"
+    found = [finding(twice, "v7.3", 1.0), finding(twice, "v9.9", 2.0)]
+    campaign(tmp_path / "campaign", *found, finding("C4-gmem_abort-natural", "clean", 3.0))
+    ids = [line.split()[0] for line in call("triage", "list", "-k", "v7.3").out.splitlines()]
+    # By the name that also the whole list has for it.
+    assert ids == ["id", f"v7.3--{twice}"]
+    both = call("triage", "list", "--kernel", "clean", "--kernel", "v9.9", "--json")
+    assert [each["id"] for each in json.loads(both.out)["findings"]] == [
+        f"v9.9--{twice}",
+        "C4-gmem_abort-natural",
+    ]
+    assert call("triage", "list", "-k", "v6.18") == Ended(0, "no findings on v6.18\n", "")
+    ended = call("triage", "list", "-k", "v9.8")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
 
 
 def test_a_campaign_without_findings_is_clean(call: Gff, tmp_path: Path) -> None:

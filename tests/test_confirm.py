@@ -1,17 +1,20 @@
 """``gff triage confirm`` without a real kernel: a modelled one stands in for it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from emu.case import Case
 from emu.kernels import KERNELS
+from emu.live.console import Complaint, ConsoleFinding
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported
 from emu.model import Model
 from fuzz.directory.finding import Confirmation, State, confirmed, merged
 from tests.command import Gff, campaign, finding
 from triage import confirmed as page
+from triage.commands import confirm as command
 from triage.confirm import Answer, Seen, Subject
 from triage.ending import UserError
 from triage.screen import show
@@ -33,6 +36,14 @@ class StandIn:
             self._lost -= 1
             raise BoxError("gone")
         return Model().run(case, self._kernel)
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        return ()
+
+
+class Complaining(StandIn):
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        return (ConsoleFinding(Complaint.WARN, "WARNING: at \x1b[2J"),)
 
 
 class Unable(StandIn):
@@ -66,6 +77,22 @@ def test_another_tuple_is_shown_beside_the_models() -> None:
     assert subject.outcome == "-1 ENOMEM MEMORY_FAULT"
     told = subject.confirm(StandIn("clean"), "an-image", 3)
     assert told.seen == (Seen("-1 EFAULT MEMORY_FAULT", 3),)
+
+
+def test_what_the_kernel_says_meanwhile_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    subject = Subject(finding(NAME, "v7.3", 1))
+    told = subject.confirm(Complaining("clean"), "an-image", 1)
+    show(page.confirmed(subject.finding, subject.outcome, [told]))
+    assert "an-image: console: WARN: WARNING: at \\x1b[2J" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("machine", "status"), [(StandIn("clean"), 0), (Complaining("clean"), 1)])
+def test_what_the_kernel_says_meanwhile_is_a_finding_of_its_own(
+    machine: StandIn, status: int, call: Gff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(Path("campaign"), finding(NAME, "v7.3", 1))
+    monkeypatch.setattr(command, "live_machine", lambda *_: nullcontext(machine))
+    assert call("triage", "confirm", NAME, "--live", "an-image").status == status
 
 
 def test_a_case_that_cannot_be_played_confirms_nothing(

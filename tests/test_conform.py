@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import cycle
 
 import msgspec
@@ -234,6 +235,41 @@ def test_a_fault_that_the_model_gives_up_was_met_so_often_by_injection(
     assert (known.name if known else "") == name
 
 
+COLD = [
+    ("vm cold\nfail __kvm_faultin_pfn ERANGE\nrun\n", "cold-queue"),
+    ("fail __kvm_faultin_pfn ERANGE\nrun\n", ""),
+    ("vm cold\nmemory-limit on\nrun\n", "cold-queue"),
+    ("vm cold\nmemory-limit on\nmemory-limit off\nrun\n", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "name"), COLD)
+def test_only_in_a_cold_vm_is_an_error_met_between_two_accesses(body: str, name: str) -> None:
+    model = MODEL.run(text.load("run\n"), KERNELS["v7.3"]).runs[0]
+    live = msgspec.structs.replace(model, ret=-1, errno=Errno.EFAULT)
+    case = text.load(body)
+    known = explanation(case, Divergence(len(case.steps) - 1, model, live))
+    assert (known.name if known else "") == name
+
+
+@pytest.mark.parametrize(
+    ("kind_", "access", "name"),
+    [("device", "walk", "device-walk"), ("device", "read64", ""), ("anon", "walk", "")],
+)
+def test_only_a_walk_in_a_devices_memory_is_explained(kind_: str, access: str, name: str) -> None:
+    case = text.load(
+        f"create mem0 size=0x1000 {kind_}\nmemslot 0 gpa=0x40000000 size=0x1000 mem0+0x0\n"
+        f"guest {access} slot0+0x0\nrun\n"
+    )
+    model = MODEL.run(text.load("run\n"), KERNELS["v7.3"]).runs[0]
+    for live in (
+        msgspec.structs.replace(model, stuck=True, access=2),
+        msgspec.structs.replace(model, exceptions=((2, 0x9600_0015),)),
+    ):
+        known = explanation(case, Divergence(3, model, live))
+        assert (known.name if known else "") == name
+
+
 PAST = [
     #  L1's step, and what it gets on the model            explained by
     ("l1-map 0x10000 0x40000000000 flags=read", 0x93C0_8003, "host-ipa-limit"),
@@ -302,6 +338,12 @@ def test_random_cases_are_playable_have_a_run_and_come_again_with_their_seed() -
     assert all(objection(case, HOST) is None for case in first)
     assert all(any(isinstance(step, Run) for step in case.steps) for case in first)
     assert first == some(1) != some(2)
+
+
+def test_random_cases_of_nested_guests_are_all_so() -> None:
+    host = replace(HOST, nested=True)
+    source = RandomCases([text.load(LEAK)], host, random.Random(1), nested=True)  # noqa: S311 - a seed
+    assert all(source.draw().vm.nested for _ in range(100))
 
 
 def test_what_a_host_cannot_do_is_taken_out_and_counted() -> None:

@@ -96,6 +96,11 @@ FAULTS = [
     # ... PRIVATE among them: all of an INIT_SHARED file is shared, and of another none is.
     (RELEASED, outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)), ["C4"]),
     (
+        "create gmem1 size=0x1000 flags=mmap\n" + RELEASED,
+        outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)),
+        ["C4"],
+    ),
+    (
         RELEASED.replace("mmap,init-shared", "mmap"),
         outcome(-1, Errno.EFAULT, MF, (8, GPA, 0x1000, 0)),
         [],

@@ -213,3 +213,10 @@ def test_a_guest_may_be_past_an_access_that_the_vmm_has_emulated() -> None:
     assert condemned(source, exit_, replace(failed, before=UNKNOWN)) == ["C12"]
     another = "guest read64 0x60000010\nrun\nguest read64 0x60000020\nrun\n"
     assert condemned(another, exit_, failed) == ["C12"]
+
+
+def test_what_the_vmm_emulates_for_another_vcpu_is_not_this_ones() -> None:
+    source = ANON + "guest read64 0x60000010\nrun\nvcpu 1\nguest read64 0x60000020\nrun\n"
+    runs = [outcome(0, 0, MMIO, (gpa, 0, 8, 0)) for gpa in (0x60000010, 0x60000020)]
+    failed = replace(FAULT, before=MMIO, moved=True, changed=True, access=2)
+    assert condemned(source + "vcpu 0\nrun\n", *runs, failed) == []

@@ -210,6 +210,20 @@ def test_an_input_of_afls_own_making_is_read_as_far_as_it_goes(call: Gff, tmp_pa
     assert entry.data == LEAKING
 
 
+def test_what_afl_has_found_is_never_pruned(call: Gff, tmp_path: Path) -> None:
+    for folder in ("queue", "crashes", "hangs"):
+        (tmp_path / "out" / "main" / folder).mkdir(parents=True)
+        for number, data in enumerate((QUIET, USELESS)):
+            (tmp_path / "out" / "main" / folder / f"id:{number:06}").write_bytes(data)
+    done = told(call, "prune", "out")
+    assert (done["kind"], done["stay"], done["gone"], done["found"]) == ("afl", 1, 1, 4)
+    left = sorted(f"{path.parent.name} {path.name[-1]}" for path in tmp_path.rglob("id:*"))
+    # Nor is an input useless because a crash reaches as much.
+    assert left == ["crashes 0", "crashes 1", "hangs 0", "hangs 1", "queue 0"]
+    assert told(call, "prune", "out/main/crashes")["gone"] == 0
+    assert "4 files in crashes/ and hangs/ stay for that" in call("corpus", "prune", "out").out
+
+
 def test_bad_files_are_counted_and_named_and_the_others_taken(call: Gff, tmp_path: Path) -> None:
     folder = put(tmp_path / "stranger", LEAKING)
     (folder / "empty").touch()

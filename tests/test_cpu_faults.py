@@ -234,7 +234,7 @@ VNCR: Final = [
 def test_an_access_at_the_vncr_page_aborts_at_the_hosts_own_level(
     cpu: Cpu, write: bool, mapped: bool, esr: int
 ) -> None:
-    cpu.load_vncr()
+    cpu.load_nothing()
     assert cpu.abort_vncr(ADDRESS, write=write, mapped=mapped) is Exit.ABORT
     assert (cpu.esr, cpu.far, cpu.hpfar) == (esr, ADDRESS, 0)
     assert (cpu.moved, cpu.changed, cpu.at_doorbell) == (False, False, False)

@@ -41,6 +41,18 @@ def test_live_goes_without_what_is_the_models(call: Gff, leak: Path, option: lis
     assert ended.err == "gff: --live goes without --kernel, --trace and another reading\n"
 
 
+@pytest.mark.parametrize("command", [["run"], ["corpus", "check"]])
+def test_what_injects_is_asked_of_a_real_kernel_only(
+    call: Gff, leak: Path, command: list[str]
+) -> None:
+    ended = call(*command, str(leak), "--inject", "debugfs")
+    assert ended.status == 2
+    assert ended.err == "gff: --inject goes with --live: the model injects by itself\n"
+    ended = call(*command, str(leak), "--live", "debian-7.3", "--inject", "debug-fs")
+    assert ended.status == 2
+    assert "debugfs" in ended.err
+
+
 def test_a_bad_case_is_told_before_any_machine_is_started(call: Gff, tmp_path: Path) -> None:
     bad = tmp_path / "bad.case"
     bad.write_text("runn\n")

@@ -60,6 +60,13 @@ def test_a_bad_frame_is_answered_and_the_next_one_is_served(
     assert served[:2] == (Kind.OUTCOMES, 9)
 
 
+def test_a_traced_case_is_answered_as_one(program: Path) -> None:
+    asked = [frame(Kind.TRACED, 3, GOOD), frame(Kind.CASE, 4, GOOD)]
+    reached, plain = answers(program, asked)
+    assert reached == (Kind.REACHED, 3, bytes(4))
+    assert plain == (Kind.OUTCOMES, 4, b"")
+
+
 def test_a_frame_that_the_end_of_input_cuts_short_ends_the_executor(program: Path) -> None:
     assert answers(program, [frame(Kind.CASE, 1, GOOD), frame(Kind.CASE, 2, GOOD)[:-3]]) == [
         (Kind.OUTCOMES, 1, b"")

@@ -149,6 +149,15 @@ SEEN = [
         ),
         [IDLE, "-1 EFAULT UNKNOWN"],
     ),
+    # Flash of QEMU's machine: device memory, from which nothing can be fetched.
+    (
+        (
+            "create mem0 size=0x2000 device; memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0;"
+            " guest swp slot0+0x8; run; guest fetch slot0+0x1000; run; munmap mem0+0x0 size=0x1000;"
+            " guest read64 slot0+0x8; run"
+        ),
+        [IDLE, f"{IDLE} exception=0x86000010", "-1 EFAULT UNKNOWN"],
+    ),
     # The kernel completes the doorbell's store again and again.
     ("ioeventfd gpa=0xf0200000 size=8; run; run signal", ["hang EINTR INTR", "-1 EINTR INTR"]),
 ]

@@ -100,6 +100,7 @@ def test_a_case_that_was_given_up_says_at_which_step_and_why() -> None:
 
 
 INJECTING = replace(HOST, functions={"kvm_gmem_get_pfn": 0x1000})
+FAILING = replace(HOST, failing=frozenset({"__kvm_faultin_pfn"}))
 NESTED_HOST = replace(HOST, nested=True)
 
 MORE = [
@@ -110,6 +111,17 @@ MORE = [
         INJECTING,
         "fail kvm_gmem_bind EIO\nrun\n",
         "step 1: the kernel has no function kvm_gmem_bind of its own",
+    ),
+    (FAILING, "fail __kvm_faultin_pfn EIO\nrun\n", ""),
+    (
+        FAILING,
+        "fail __kvm_faultin_pfn EHWPOISON\nrun\n",
+        "step 1: fail_function cannot return a poisoned pfn",
+    ),
+    (
+        FAILING,
+        "fail kvm_gmem_get_pfn EIO\nrun\n",
+        "step 1: the kernel does not let kvm_gmem_get_pfn fail",
     ),
     (HOST, "vm nested\nrun\n", "the host's guests have no EL2"),
     (NESTED_HOST, "vm nested\nl1-vtcr illegal\nl1-table 2 0x1000\nl1-map 0x0 0x0\nrun\n", ""),
@@ -131,11 +143,12 @@ def test_what_is_played_depends_on_what_the_box_has(host: Host, content: str, sa
 def test_a_greeting_tells_what_the_box_has() -> None:
     told = (
         b"kernel=7.3.4\npage-size=4096\nzva=64\nkvm=1\ncap-el2=1\n"
-        b"at-kvm_gmem_get_pfn=ffff80008007e968\n"
+        b"at-kvm_gmem_get_pfn=ffff80008007e968\nfail-__kvm_faultin_pfn=1\n"
     )
     host = protocol.greeting(protocol.unframed(Kind.HELLO, 0, told))
     assert host.nested
     assert host.functions == {"kvm_gmem_get_pfn": 0xFFFF_8000_8007_E968}
+    assert host.failing == {"__kvm_faultin_pfn"}
 
 
 class Named:

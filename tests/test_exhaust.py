@@ -150,7 +150,7 @@ def test_told_to_stop_it_does_within_two_seconds_and_goes_on_where_it_was(tmp_pa
     before = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
-    assert time.monotonic() - before < 2 + 1  # and a second for a busy machine
+    assert time.monotonic() - before < 2
     assert process.returncode == 130
     assert b" so far: no finding" in out
     done = sum(result.cases for result in Ledger(root).results())

@@ -1,18 +1,13 @@
-"""What the expectation says of an access, of a case, and of outcomes that no kernel shows."""
+"""What the expectation says of an access: a row for each rule."""
 
-from random import Random
 from typing import Final
 
-import msgspec
 import pytest
 
-from emu import text, wire
-from emu.abi import STAMP_GPA, STAMP_SIZE, Errno, ExitReason
+from emu import text
+from emu.abi import Errno
 from emu.access import Access
-from emu.case import Case, Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_address
-from emu.kernels import KERNELS
-from emu.model import Model
-from emu.outcome import Outcomes
+from emu.case import Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 from fuzz.expectation.effects import (
     BAD_ADDRESS,
     FAULT,
@@ -28,20 +23,11 @@ from fuzz.expectation.effects import (
     effects,
 )
 from fuzz.expectation.effects_nested import L1Tables, l2_effects, vncr_effects
-from fuzz.expectation.expect import questions
-from fuzz.expectation.premises import Premises
-from fuzz.mutation.mutate import Mutator
+from tests.premised import ANON, GMEM, premised
 
-GMEM: Final = """\
-create gmem0 size=0x2000 flags=mmap,init-shared
-memslot 0 gpa=0x40000000 size=0x2000 gmem0+0x0 flags=guest-memfd
-"""
-ANON: Final = """\
-create mem0 size=0x2000 anon
-memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0
-"""
 READONLY: Final = ANON.replace("mem0+0x0\n", "mem0+0x0 flags=readonly\n")
 FILE: Final = ANON.replace("anon", "file")
+DEVICE: Final = ANON.replace("anon", "device")
 
 DONE: Final = Effects(served=True)
 EXCEPTION: Final = Effects(exception=True)
@@ -141,27 +127,21 @@ ROWS: Final = [
 ]
 
 
-def premises(case: Case) -> Premises:
-    made = Premises(case.vm)
-    for step in case.steps:
-        made.apply(step, refused=False)
-    return made
-
-
 @pytest.mark.parametrize(("setup", "access", "expected"), ROWS)
 def test_what_may_come_of_an_access(setup: str, access: str, expected: Effects) -> None:
-    case = text.load(setup)
     step = text.load(f"guest {access}\n").steps[0]
     assert isinstance(step, Guest)
     address = step.address if step.slot is None else 0x4000_0000 + step.address
-    assert effects([premises(case)], step.access, address) == expected
+    assert effects([premised(setup)], step.access, address) == expected
 
 
 def test_what_may_come_of_an_access_in_one_of_two_worlds_may_come_of_it() -> None:
-    worlds = [premises(text.load(each)) for each in ("", GMEM)]
+    worlds = [premised(each) for each in ("", GMEM)]
     either = leaves(served=True, exception=True)
     assert effects(worlds, Access.FETCH, 0x4000_0000) == either
     assert effects(worlds[::-1], Access.FETCH, 0x4000_0000) == either
+    worlds.append(premised("fail kvm_gmem_get_pfn EIO\n"))
+    assert l2_effects(worlds, L1Tables(), Access.READ64, 0x5000) is None
 
 
 NESTED: Final = [
@@ -176,6 +156,7 @@ NESTED: Final = [
     ("", "guest vncr-read 0x9000000", EXCEPTION),
     (READONLY, "guest vncr-read slot0+0x110", DONE),
     (READONLY, "guest vncr-write slot0+0x110", EXCEPTION),
+    (DEVICE, "guest vncr-read slot0+0x110", None),
     # L2: what L1 does not map or permit is L1's exception.
     (GMEM, "l2 read64 0x5000", EXCEPTION),
     (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5008", DONE),
@@ -188,6 +169,8 @@ NESTED: Final = [
      leaves(FAULT, exception=True)),
     (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-map 0x5000 slot0+0x0 flags=write\n",
      "l2 read64 0x5008", EXCEPTION),
+    (DEVICE + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5008", None),
+    (DEVICE + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 write64 0x5008", None),
     ("l1-map 0x5000 0x9000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
     ("l1-map 0x5000 0x1000009000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
     (GMEM + "l1-map 0x0 slot0+0x0 flags=read block\n", "l2 read64 0x1008", DONE),
@@ -207,17 +190,20 @@ NESTED: Final = [
 
 
 @pytest.mark.parametrize(("setup", "access", "expected"), NESTED)
-def test_what_may_come_of_a_hypervisors_access(setup: str, access: str, expected: Effects) -> None:
-    case = text.load(f"vm nested\n{setup}{access}\n")
+def test_what_may_come_of_a_hypervisors_access(
+    setup: str, access: str, expected: Effects | None
+) -> None:
+    content = f"vm nested\n{setup}{access}\n"
+    case = text.load(content)
     bases = {0: 0x4000_0000}
     tables = L1Tables()
     for each in case.steps:
-        if isinstance(each, L1Map | L1Table):
-            tables.apply(each, effective_address(each, bases))
-        elif isinstance(each, L1Vtcr):
-            tables.apply(each, 0)
+        if isinstance(each, L1Map):
+            tables.map(each, effective_address(each, bases))
+        elif isinstance(each, L1Table | L1Vtcr):
+            tables.disturb(each)
     step = case.steps[-1]
-    worlds = [premises(case)]
+    worlds = [premised(content)]
     if isinstance(step, GuestL2):
         assert l2_effects(worlds, tables, step.access, step.address) == expected
     else:
@@ -225,115 +211,8 @@ def test_what_may_come_of_a_hypervisors_access(setup: str, access: str, expected
         assert vncr_effects(worlds, step.access, effective_address(step, bases)) == expected
 
 
-NO_OPINION: Final = [
-    GMEM + "force-abort fsc=0x10\nguest read64 slot0+0x0\nrun\n",
-    "vm cold\n" + GMEM + "memory-limit on\nguest read64 slot0+0x0\nrun\n",
-    GMEM + "at map\nrelease gmem0\n" * 4 + "guest read64 slot0+0x0\nrun\n",
-    GMEM + "vcpu 1\nat map\nrun\nvcpu 0\nguest read64 slot0+0x0\nrun\n",
-    GMEM.replace("gmem0 size=0x2000 flags=mmap,init-shared", "mem0 size=0x2000 device")
-    .replace("gmem0", "mem0")
-    .replace(" flags=guest-memfd", "")
-    + "guest read64 slot0+0x0\nrun\n",
-    "vm nested\nl2 walk 0x0\nrun\n",
-    "vm nested\nl1-map 0x0 0x5000 flags=write\nl2 dc-cvac 0x0\nrun\n",
-]
-
-
-@pytest.mark.parametrize("content", NO_OPINION)
-def test_where_the_case_does_not_settle_it_there_is_no_opinion(content: str) -> None:
-    case = text.load(content)
-    outcomes = Model().run(case, KERNELS["clean"])
-    assert questions(case, _garbled(outcomes)) == ()
-
-
-def _garbled(outcomes: Outcomes) -> Outcomes:
-    """Outcomes that no kernel shows."""
-    runs = tuple(
-        msgspec.structs.replace(run, ret=-1, errno=int(Errno.E2BIG)) for run in outcomes.runs
-    )
-    return msgspec.structs.replace(outcomes, runs=runs)
-
-
-TOLD: Final = [
-    #  the case                                             what is changed in its last run
-    (GMEM + "guest read64 slot0+0x0\nrun\n", {"ret": -1, "errno": int(Errno.EFAULT)}),
-    (GMEM + "release gmem0\nguest read64 slot0+0x0\nrun\n", {"errno": int(Errno.EHWPOISON)}),
-    (GMEM + "release gmem0\nguest read64 slot0+0x0\nrun\n", {"exit_reason": 0}),
-    (GMEM + "poison gmem0+0x0\nguest read64 slot0+0x0\nrun\n", {"errno": int(Errno.EFAULT)}),
-    (GMEM + "guest read64 slot0+0x0\nrun\n", {"stuck": True}),
-    ("guest read-pair 0x9000000\nrun\n", {"errno": int(Errno.EFAULT)}),
-    ("guest read64 0x9000000\nrun\n", {"exit_reason": int(ExitReason.ARM_NISV)}),
-    ("guest read64 0x9000000\nguest read64 0x9000008\nrun\nrun\n", {"access": 0}),
-    ("guest fetch 0x9000000\nrun\n", {"exceptions": ()}),
-    (GMEM + "guest read64 slot0+0x0\nrun\n", {"exceptions": ((2, 0x96000010),)}),
-    ("run bad-argument\n", {"errno": int(Errno.EIO)}),
-    ("run suspend\n", {"exit_reason": int(ExitReason.INTR)}),
-    ("run dirty-ring-full\n", {"ret": -1, "errno": int(Errno.EINTR)}),
-    ("run vm-dead\nrun\n", {"errno": int(Errno.EINTR)}),
-    ("vm vcpu=unfinalized\nrun\n", {"errno": int(Errno.ENOEXEC)}),
-    ("fail kvm_arch_vcpu_run_pid_change EIO\nrun signal\n", {"errno": int(Errno.ENOMEM)}),
-    # A race: before or after, and nothing else.
-    (
-        GMEM + "at map\nrelease gmem0\nguest read64 slot0+0x0\nrun\n",
-        {"ret": -1, "errno": int(Errno.EHWPOISON), "access": 4},
-    ),
-    (
-        GMEM + "at lookup\nmemslot 0 delete\nguest read64 slot0+0x0\nrun\n",
-        {"ret": -1, "errno": int(Errno.EFAULT), "access": 4},
-    ),
-    (
-        GMEM + "at pin\npunch gmem0+0x0 size=0x1000\nguest read64 slot0+0x0\nrun\n",
-        {"ret": -1, "errno": int(Errno.EFAULT), "access": 4},
-    ),
-    (
-        GMEM + "fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n",
-        {"ret": -1, "errno": int(Errno.ENOMEM), "access": 3},
-    ),
-    (
-        "vm nested\n" + GMEM + "release gmem0\nguest vncr-read slot0+0x0\nrun\n",
-        {"ret": 0, "errno": 0},
-    ),
-    ("vm nested\nl2 read64 0x5000\nrun\n", {"exceptions": ()}),
-    (
-        "vm protected\n" + ANON + "guest read64 slot0+0x0\nrun\n",
-        {"ret": -1, "errno": int(Errno.EFAULT), "access": 2},
-    ),
-    ("guest read64 0x9000000\nrun\nrun immediate-exit\n", {"errno": int(Errno.EINVAL)}),
-]
-
-
-@pytest.mark.parametrize(("content", "change"), TOLD)
-def test_another_outcome_is_a_question(content: str, change: dict[str, object]) -> None:
-    case = text.load(content)
-    outcomes = Model().run(case, KERNELS["clean"])
-    assert questions(case, outcomes) == ()
-    last = msgspec.structs.replace(outcomes.runs[-1], **change)
-    changed = msgspec.structs.replace(outcomes, runs=(*outcomes.runs[:-1], last))
-    assert [each.step for each in questions(case, changed)] == [last.step]
-
-
-def test_a_record_where_the_reason_is_undefined_is_a_question() -> None:
-    case = text.load(ANON + "munmap mem0+0x0 size=0x1000\nguest read64 slot0+0x0\nrun\n")
-    outcomes = Model().run(case, KERNELS["clean"])
-    (run,) = outcomes.runs
-    assert run.union[1:3] == (STAMP_GPA, STAMP_SIZE)
-    filled = msgspec.structs.replace(run, exit_reason=int(ExitReason.MEMORY_FAULT), fresh=True)
-    assert questions(case, msgspec.structs.replace(outcomes, runs=(filled,)))
-
-
-def test_the_model_of_a_correct_kernel_does_what_is_expected() -> None:
-    rng = Random(7)  # noqa: S311 - nothing here is secret
-    model, mutator, pool = Model(), Mutator(rng), [b"\x01\0\0\0"]
-    for _ in range(3000):
-        data = mutator.mutate(rng.choice(pool))
-        case = wire.decode(data)
-        assert questions(case, model.run(case, KERNELS["clean"])) == (), text.dump(case)
-        if len(pool) < 500:
-            pool.append(data)
-
-
 def test_every_access_has_an_opinion_in_an_ordinary_slot() -> None:
-    worlds = [premises(text.load(GMEM))]
+    worlds = [premised(GMEM)]
     vncr = {Access.VNCR_READ, Access.VNCR_WRITE}
     assert all(effects(worlds, each, 0x4000_0000) == DONE for each in set(Access) - vncr - _AT)
     assert all(vncr_effects(worlds, each, 0x4000_0000) == DONE for each in vncr)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,7 +13,9 @@ from emu.case import Case
 from emu.expectation import expected_lines
 from emu.kernels import KERNELS
 from emu.live import box
+from emu.live.gdbstub import Stub, StubError
 from emu.live.machine import LiveMachine
+from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported, objection
 from emu.model import Model
 from emu.outcome import Outcomes, describe
@@ -71,6 +74,24 @@ def test_what_a_case_did_not_reach_does_not_fail_in_the_next_one(machine: LiveMa
     played(machine, text.load(f"{GMEM}fail kvm_gmem_get_pfn {Errno.EIO.name}\nrun\n"))
     (run,) = played(machine, text.load(f"{GMEM}guest read64 slot0+0x0\nrun\n")).runs
     assert describe(run) == "0 MMIO doorbell"
+
+
+def test_a_stub_that_is_not_understood_costs_one_case_and_the_box_starts_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def not_understood(_: Stub) -> NoReturn:
+        monkeypatch.undo()
+        raise StubError(b"nonsense")
+
+    case = text.load(f"{GMEM}fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n")
+    with box.start(cached_image(), executor(), injecting=True) as started:
+        machine = LiveMachine(started)
+        monkeypatch.setattr(Stub, "registers", not_understood)
+        with pytest.raises(BoxError, match=r"gone.*: QEMU's gdbstub said 'nonsense'"):
+            machine.run(case)
+        (run,) = played(machine, case).runs
+        assert describe(run) == f"-1 EIO {REPORTED}"
+        assert started.restarts == 1
 
 
 def test_a_kernel_without_the_function_plays_no_such_case(machine: LiveMachine) -> None:

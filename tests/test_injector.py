@@ -97,7 +97,7 @@ def started() -> Iterator[Cpu]:
     ours, qemus = socket.socketpair()
     with ours, qemus:
         found: list[Injector] = []
-        thread = threading.Thread(target=lambda: found.append(Injector(ours, AT)))
+        thread = threading.Thread(target=lambda: found.append(Injector(ours, AT, qemus.close)))
         thread.start()
         yield Cpu(qemus)
         thread.join()
@@ -168,6 +168,42 @@ def test_a_site_that_the_kernel_has_no_function_for_is_refused() -> None:
     with started() as cpu:
         refused = cpu.ask(Ask.FAIL, failing(Site.KVM_GMEM_BIND, Errno.EIO, 1))
         assert refused == (1 << 64) - Errno.ENOENT
+
+
+MALFORMED = [
+    #  what the stub says of a stop, or of the registers    what is said of it
+    ([b"$nonsense#6d"], "QEMU's gdbstub said 'nonsense'"),
+    ([b"$T05#00"], "QEMU's gdbstub said 'T05'"),
+    ([b"$T05#b9", b"$zz#f4"], "QEMU's gdbstub said 'zz'"),
+    ([b"$T05#b9", b"$00#60"], "QEMU's gdbstub said '00'"),
+    ([b"$T05#b9", b"$\xff#ff"], "QEMU's gdbstub said '\\\\xff'"),
+    ([b"$W00#b7"], ""),  # the machine's own end
+]
+
+
+@pytest.mark.parametrize(("packets", "trouble"), MALFORMED)
+def test_a_stub_that_is_not_understood_ends_its_machine_with_the_reason(
+    packets: list[bytes], trouble: str
+) -> None:
+    ours, qemus = socket.socketpair()
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        qemus.shutdown(socket.SHUT_RDWR)
+
+    with ours, qemus:
+        found: list[Injector] = []
+        thread = threading.Thread(target=lambda: found.append(Injector(ours, AT, end)))
+        thread.start()
+        Cpu(qemus)
+        thread.join()
+        for packet in packets:
+            qemus.sendall(packet)
+        if not trouble:
+            qemus.shutdown(socket.SHUT_RDWR)
+        found[0].join()
+    assert (found[0].trouble, ended.is_set()) == (trouble, bool(trouble))
 
 
 def test_a_machine_that_is_gone_is_said_to_be() -> None:

@@ -204,6 +204,22 @@ def killed(folder: str) -> None:
     built(Tree(Path(folder), ORIGIN))
 
 
+def test_an_interrupted_build_ends_its_make_first_and_its_objects_are_used(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = tree.folder / "objects-base" / "done.o"
+    interrupt = "sleep 0.3; kill -INT $PPID; for i in $(seq 100); do sleep 0.1; done"
+    image = f"trap 'sleep 0.5; touch {done}; exit 1' TERM; {interrupt}"
+    make(tmp_path, monkeypatch, image)
+    with pytest.raises(KeyboardInterrupt):
+        built(tree)
+    assert done.exists()
+    make(tmp_path, monkeypatch, "exit 1")
+    with pytest.raises(MissingPartError):
+        built(tree)
+    assert done.exists()
+
+
 # Refusals
 
 

@@ -4,10 +4,9 @@ import msgspec
 import pytest
 
 from emu import casefile
-from emu.live import images
-from emu.live.build_variants import MODELS, Variant
+from emu.live.build_variants import MODELS
 from tests.command import Gff
-from tests.live_boxes import cached_image
+from tests.live_boxes import built_image
 from triage.corpus_files import case_files, corpus_dir
 from triage.corpus_live import LiveChecked
 from triage.live_views import Booted
@@ -17,14 +16,6 @@ pytestmark = pytest.mark.live
 
 # Where a kernel's cases are looked for: the first that have some are enough.
 PLACES = ({"thread", "observed"}, {"bad", "recover", "logging"}, {"nested"})
-
-
-def built(model: str) -> str:
-    """The image of that kernel, where somebody built it: that takes minutes."""
-    name = Variant(model, "").image
-    if name not in {each.name for each in images.kernels()}:
-        pytest.skip(f"gff live build {model} was not run")
-    return cached_image(name).name
 
 
 def cases(model: str) -> list[str]:
@@ -40,7 +31,7 @@ def cases(model: str) -> list[str]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_built_kernel_boots_and_says_which_it_is(call: Gff, model: str) -> None:
-    done = call("live", "boot", "--image", built(model), "--json")
+    done = call("live", "boot", "--image", built_image(model).name, "--json")
     assert (done.status, done.err) == (0, "")
     booted = msgspec.json.decode(done.out, type=Booted)
     assert modelled(booted.kernel) == model
@@ -49,7 +40,7 @@ def test_a_built_kernel_boots_and_says_which_it_is(call: Gff, model: str) -> Non
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_built_kernel_does_what_the_corpus_expects_of_it(call: Gff, model: str) -> None:
-    image = built(model)
+    image = built_image(model).name
     done = call("corpus", "check", *cases(model), "--live", image, "--json")
     assert done.err == ""
     checked = msgspec.json.decode(done.out, type=LiveChecked)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.campaigns import Past, lived
+from tests.campaigns import Past, running
 from tests.command import Gff, campaign, finding
 from triage.ending import UserError
 from triage.endpoint import Endpoint, endpoint
@@ -46,11 +46,11 @@ def exposed(directory: str) -> str:
 
 
 @pytest.fixture
-def some(tmp_path: Path) -> str:
+def some(tmp_path: Path) -> Iterator[str]:
     """A campaign of two workers that runs."""
     leak = finding("C2-gmem_abort-natural", "v7.3", 30.0, count=5)
-    lived(tmp_path / "some", Past(finished=False, restarts=2), leak)
-    return str(tmp_path / "some")
+    with running(tmp_path / "some", Past(restarts=2), leak):
+        yield str(tmp_path / "some")
 
 
 def test_every_metric_is_valid_and_has_its_value(some: str) -> None:

@@ -1,16 +1,21 @@
 """The tool that makes and lists mutants; what it finds, ``make mutants`` says."""
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
 
+from tests.mutants.__main__ import main
+from tests.mutants.kept import Kept, Result, newest, sources_of
 from tests.mutants.killers import fails
 from tests.mutants.mutant import Place, mutants
 from tests.mutants.part import Part, part_of
 from tests.mutants.survivors import Entry, Listed, compare, listed
 from tests.mutants.trial import Package
+from tests.mutants.verdict import Verdict
 from tests.mutants.witnesses import ROOT
 
 HEAD: Final = "from emu.abi import Errno\n"
@@ -57,7 +62,7 @@ def test_what_is_not_as_listed_is_told() -> None:
     places = [Place(file="a.py", function="f", old=old, new="") for old in "abcd"]
     entry = {"file": "a.py", "function": "f", "new": "", "reason": "so"}
     entries = [msgspec.convert({**entry, "old": old}, Entry) for old in "bcx"]
-    odds = compare(places[:2], places, Listed(tuple(entries)))
+    odds = compare(places[:2], places[:3], places, Listed(tuple(entries)))
     assert [place.old for place in odds.unexplained] == ["a"]
     assert [place.old for place in odds.killed] == ["c"]
     assert [place.old for place in odds.unknown] == ["x"]
@@ -73,3 +78,34 @@ def test_a_table_is_gone_through_without_pytest(monkeypatch: pytest.MonkeyPatch)
     assert not fails("tests.test_contract_page")
     monkeypatch.setattr("tests.test_contract_page.ROWS", {})
     assert fails("tests.test_contract_page")
+
+
+def test_results_are_kept_but_for_a_line_that_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.mutants.kept.KEPT", tmp_path / "mutants")
+    places = [Place(file="a.py", function="f", old=old, new="") for old in "ab"]
+    results = [Result(place, Verdict.SURVIVED) for place in places]
+    kept = Kept(Part.EXPECTATION)
+    for result in results:
+        kept.add(result)
+    assert newest(Part.EXPECTATION) == results
+    assert newest(Part.CONTRACT) == []
+    (path,) = (tmp_path / "mutants").iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    assert kept.known() == {places[0]: results[0]}
+
+
+def test_results_rest_on_what_is_imported_and_on_nothing_else() -> None:
+    names = {str(path.relative_to(ROOT)) for path in sources_of(["tests.test_pins"])}
+    assert {"tests/test_pins.py", "fuzz/oracle/pins.py", "emu/abi.py"} <= names
+    assert not any(name.startswith(("fuzz/expectation", "emu/live", "triage")) for name in names)
+
+
+def test_a_module_that_is_not_there_is_bad_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutants", "jugde"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "no module 'jugde': one of contract, clauses," in capsys.readouterr().err

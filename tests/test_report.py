@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from fuzz.directory.finding import Confirmation, Finding, State
+from fuzz.directory.finding import Confirmation, Finding, Size, Standing, State
 from tests.campaigns import Past, lived
 from tests.command import Gff, campaign, finding
 from triage.overview import overview
@@ -114,6 +114,28 @@ def test_the_page_tells_what_the_campaign_found(tmp_path: Path) -> None:
         assert each in text, each
 
 
+def test_what_several_kernels_share_is_told_once(tmp_path: Path) -> None:
+    small = msgspec.structs.replace(
+        finding(LEAK, "v7.2", 50.0, count=4), size=Size(3, 0, 0), state=State.OBSERVED
+    )
+    # A smaller one that shows it no more is not what is shown.
+    gone = msgspec.structs.replace(
+        finding(LEAK, "v7.1", 9.0), size=Size(1, 0, 0), standing=Standing.GONE
+    )
+    text = words(made(tmp_path / "some", Past(seconds=60.0), leak(), small, gone))
+    for each in [
+        "findings 3 3 natural",
+        "The 3 findings have 1 signature;",
+        "v7.2, v7.3, v7.1 ENOMEM MEMORY_FAULT natural observed 9.0 s 6",
+        f"{LEAK} on v7.2 and 2 more natural observed",
+        "On each of 3 kernels",
+        "claim, gone 9.0 s 1 1",
+        "findings/v7.2--C2-gmem_abort-natural.case --kernel v7.2",
+    ]:
+        assert each in text, each
+    assert text.count("KVM_RUN 1 ESR_EL2") == 1
+
+
 def test_every_plot_has_a_title_units_and_a_text_for_those_who_do_not_see_it(
     tmp_path: Path,
 ) -> None:
@@ -160,9 +182,9 @@ def test_a_campaign_that_is_empty_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_quiet_campaign_is_told_what_would_widen_it(tmp_path: Path) -> None:
-    quiet = Past(finished=False, last_new_s=600.0)
+    quiet = Past(last_new_s=600.0)
     assert "Nothing new for 50:00" in words(made(tmp_path / "some", quiet))
-    assert "Nothing new" not in words(made(tmp_path / "other", Past(finished=False)))
+    assert "Nothing new" not in words(made(tmp_path / "other", Past()))
 
 
 def test_the_report_is_beside_the_findings_or_where_it_is_wanted(call: Gff, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_report_fits_its_window_and_the_browser_has_nothing_to_complain_of(
     clauses = ("C2-gmem_abort-natural", "C4-kvm_handle_guest_abort_of_a_long_name-injected")
     found = [finding(clause, kernel, 9.0) for clause in clauses for kernel in kernels]
     root = tmp_path / "some"
-    lived(root, Past(finished=False, last_new_s=600.0), *found)
+    lived(root, Past(killed=True, last_new_s=600.0), *found)
     (root / "questions" / f"{'long' * 40}.case").write_text("x" * 500)
     made = page(report(overview(str(root))))
     framed, console = browsed(tmp_path, *((width, made) for width in WIDTHS), (390, TOO_WIDE))

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.directory.series import MOST, SHARP, STATISTICS, Sample, Series, WorkerSample, samples
+from fuzz.directory.series import (
+    MOST,
+    SHARP,
+    STATISTICS,
+    Sample,
+    Series,
+    WorkerSample,
+    samples,
+    thinned,
+)
 from fuzz.directory.store import StoreError
 
 
@@ -98,3 +107,9 @@ def test_a_long_course_is_thinned_evenly_and_its_end_stays_sharp(tmp_path: Path)
     gaps = [later - earlier for earlier, later in pairwise(kept)]
     assert min(gaps) == 1
     assert max(gaps) <= 2 * end / SHARP
+
+
+@pytest.mark.parametrize("left", [0, 1, SHARP])
+def test_a_course_from_which_somebody_has_taken_lines_is_not_thinned(left: int) -> None:
+    course = [sample(second) for second in range(left)]
+    assert thinned(course) == course

@@ -203,19 +203,22 @@ def test_findings_are_judged_again(store: Store) -> None:
     gone = finding(text="run\n", site="once")
     moved = finding(text=LEAK, site="elsewhere")
     unknown = msgspec.structs.replace(finding(text=LEAK), kernel="no-longer-modelled")
-    for each in (there, gone, moved, unknown):
+    foreign = finding(text="a word of another version\n", site="foreign")
+    for each in (foreign, there, gone, moved, unknown):
         store.record(each)
     noted = Noted()
     noted.resume(store).judge_again()
     assert {each.name: each.standing for each in store.findings()} == {
         there.name: Standing.THERE,
         gone.name: Standing.GONE,
+        foreign.name: Standing.GONE,
         moved.name: Standing.MOVED,
         unknown.name: Standing.THERE,
     }
     (told,) = noted
     assert told == (
-        "findings judged again: 2 still there; gone: v7.3--C2-once-natural; "
+        "findings judged again: 2 still there; "
+        "gone: v7.3--C2-foreign-natural, v7.3--C2-once-natural; "
         "v7.3--C2-elsewhere-natural is now C2-gmem_abort-natural"
     )
 

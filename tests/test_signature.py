@@ -19,6 +19,8 @@ from tests.handmade import (
     FAULT,
     GMEM,
     GPA,
+    HANG,
+    LAST,
     MF,
     MMIO,
     NISV,
@@ -41,8 +43,10 @@ VNCR: Final = "vm nested\n" + GMEM + RELEASE + "guest vncr-read slot0+0x8\nrun\n
 VNCR_RECORD: Final = outcome(0, 0, MF, RECORD)
 
 
-def _report(gpa: int, size: int = 0x1000, ret: int = -1, errno: int = Errno.EFAULT) -> RunOutcome:
-    return outcome(ret, errno, MF, (0, gpa, size, 0))
+def _report(
+    gpa: int, size: int = 0x1000, ret: int = -1, errno: int = Errno.EFAULT, access: int = LAST
+) -> RunOutcome:
+    return outcome(ret, errno, MF, (0, gpa, size, 0), access=access)
 
 
 OUTSIDE: Final = "guest read64 0x60000000\nrun\n"
@@ -76,9 +80,11 @@ SITES: Final = [
         "C12-user_mem_abort-natural",
     ),
     (READ, outcome(-1, Errno.ENOMEM, MF, RECORD, access=IDLE), "C2-earlier-fault-natural"),
+    (READ, _report(0x60000000, ret=0, errno=0, access=IDLE), "C1-earlier-fault-natural"),
     # A record is guest_memfd's, whatever became of the slot.
     (OUTSIDE, outcome(-1, Errno.ENOMEM, MF, RECORD, access=0), "C2-gmem_abort-natural"),
     (OUTSIDE, outcome(0, 0, MF, RECORD, access=0), "C1-gmem_abort-natural"),
+    (OUTSIDE.replace("read64", "fetch"), HANG, "C11-kvm_inject_sea-natural"),
     # Over the end of a slot: told by its kind where the VMM is to emulate it.
     (CROSSING, replace(CROSSING_NISV, moved=True), "C12-io_mem_abort-natural"),
     (CROSSING, replace(CROSSING_NISV, exceptions=((2, ABORT),)), "C10-io_mem_abort-natural"),

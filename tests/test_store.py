@@ -14,14 +14,12 @@ import pytest
 
 from emu.access import Access
 from fuzz.directory import durable
+from fuzz.directory.configuration import FORMAT, Configuration, Versions
 from fuzz.directory.finding import Backing, Finding, Machine, Size, State, merged
 from fuzz.directory.store import (
-    FORMAT,
     HARNESS_LIMIT,
-    Configuration,
     Store,
     StoreError,
-    Versions,
     WorkerStatus,
     create_store,
     open_store,

@@ -90,8 +90,8 @@ def test_a_finding_seen_again_is_counted_and_not_found_again(store: Store) -> No
     worker = target(store)
     for _ in range(3):
         worker.run(data(LEAKING))
-    worker.store_counts()
-    worker.store_counts()
+    worker.store_counts(0)
+    worker.store_counts(0)
     assert only_finding(store).count == 3
 
 
@@ -101,7 +101,7 @@ def test_what_an_earlier_run_has_found_is_known(store: Store) -> None:
     again = target(store)
     again.run(data("\n".join(LEAKING.splitlines()[2:])))
     assert only_finding(store) == before
-    again.store_counts()
+    again.store_counts(0)
     assert only_finding(store).count == 2
 
 

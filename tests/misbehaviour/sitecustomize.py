@@ -2,7 +2,8 @@
 
 GFF_TEST_WORKER "INDEX SECONDS WORD...": so long after its first case, that worker does the next of
 the words, at each start another: crash, hang, leak, live, or stillborn, which does not get so far.
-GFF_TEST_TURNS is the file where it counts. GFF_TEST_DISK is a file, too: while it is there, its
+GFF_TEST_TURNS is the file where it counts. GFF_TEST_PROBE: what a process does that tries an input
+alone. GFF_TEST_DISK is a file, too: while it is there, its
 content befalls all writing: full, readonly or slow.
 """
 
@@ -81,6 +82,13 @@ def spoil_disk(trigger: Path) -> None:
     os.fsync = slow_fsync  # type: ignore[assignment]  # as above
 
 
+def spoil_probe() -> None:
+    if "fuzz.campaign.probe" in sys.orig_argv:
+        {"crash": crash, "hang": hang, "live": live}[os.environ["GFF_TEST_PROBE"]]()
+
+
+if "GFF_TEST_PROBE" in os.environ:
+    spoil_probe()
 if "GFF_TEST_WORKER" in os.environ:
     misbehave()
 if "GFF_TEST_DISK" in os.environ:
