@@ -141,9 +141,11 @@ def _l2_page(
     direction = ACCESS_FACTS[access].direction
     if direction is Direction.MAINTENANCE and leaf.prot & (_READ | L1Bit.WRITE) == L1Bit.WRITE:
         return None  # the CPU's fault, which KVM takes for a write that L1 permits
-    needed = _NEEDED[direction]
-    found = page_effects(worlds, access, leaf.output + ipa - leaf.ipa)
+    needed, address = _NEEDED[direction], leaf.output + ipa - leaf.ipa
+    found = page_effects(worlds, access, address)
     if found is None or leaf.prot & needed == needed:
         return found
     # L1's permissions may be looked at when the page is there, and not before.
-    return found._replace(served=False, exception=True)
+    nothing_there = all(premises.region(address) is None for premises in worlds)
+    passed_over = direction is Direction.MAINTENANCE and nothing_there
+    return found._replace(served=passed_over, exception=True)
