@@ -31,7 +31,7 @@ MAX_SIZE: Final = HEADER + MAX_STEPS * RECORD
 ROOMY: Final = 9  # steps; above that a case gets shorter, again and again with this chance:
 SHORTENED: Final = 0.75
 OTHER_VM: Final = 1 / 40
-OTHER_WORLD: Final = 1 / 40
+OTHER_WORLD: Final = 1 / 16
 CHANGES: Final = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 ATTEMPTS: Final = 16
 _SPLITTERS: Final = tuple(Struct(f"{RECORD}s" * count) for count in range(MAX_STEPS + 1))
@@ -54,7 +54,7 @@ class Weights:
     change_access: int = 8
     append_run: int = 2
     drop_injections: int = 3
-    start_over: int = 3
+    start_over: int = 14
 
 
 class Mutator:
