@@ -173,6 +173,7 @@ NESTED: Final = [
     (DEVICE + "l1-map 0x5000 slot0+0x0 flags=read\n", "l2 write64 0x5008", None),
     ("l1-map 0x5000 0x9000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
     ("l1-map 0x5000 0x1000009000000 flags=read\n", "l2 read64 0x5008", leaves(MMIO)),
+    ("l1-map 0x5000 0x10000000000 flags=read\n", "l2 read64 0x5008", None),
     # Maintenance of what is not there may be passed over before L1's permissions are looked at.
     ("l1-map 0x5000 0x9000000\n", "l2 dc-cvac 0x5008", leaves(served=True, exception=True)),
     ("l1-map 0x5000 0x9000000\n", "l2 read64 0x5008", leaves(MMIO, exception=True)),

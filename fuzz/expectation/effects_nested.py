@@ -142,6 +142,8 @@ def _l2_page(
     if direction is Direction.MAINTENANCE and leaf.prot & (_READ | L1Bit.WRITE) == L1Bit.WRITE:
         return None  # the CPU's fault, which KVM takes for a write that L1 permits
     needed, address = _NEEDED[direction], leaf.output + ipa - leaf.ipa
+    if address >> worlds[0].vm.ipa_bits:
+        return None  # what L1 may name is a matter of VTCR_EL2.PS, which no case sets
     found = page_effects(worlds, access, address)
     if found is None or leaf.prot & needed == needed:
         return found
