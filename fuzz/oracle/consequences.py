@@ -81,7 +81,7 @@ def takes_exception(view: View) -> bool:
     run = view.run
     if any(step == run.access for step, _ in run.exceptions):
         return True
-    emulated = run.ret >= 0 and run.exit_reason == ExitReason.MMIO
+    emulated = view.was_emulated or (run.ret >= 0 and run.exit_reason == ExitReason.MMIO)
     later = view.next if run.moved and not emulated else None
     if later is None or not later.exceptions:
         return False

@@ -123,7 +123,7 @@ def poison_is_told(view: View) -> str | None:
     ``paranoid`` asks for it. Silent if another page of the access, or an injection, may be why.
     """
     run, target, scene = view.run, view.target, view.scene
-    if target is None or not target.known or scene.forced_abort:
+    if target is None or not target.known or scene.forced_abort or view.vm.protected:
         return None
     if any(_may_fail_first(site) for site, _ in scene.injected) or scene.memory_is_limited:
         return None

@@ -10,6 +10,7 @@ from fuzz.oracle.clauses import fails_early
 from fuzz.oracle.emulation import emulation
 from fuzz.oracle.judge import Breach
 from fuzz.oracle.reach import Target
+from fuzz.oracle.syndrome import is_external_abort
 from fuzz.oracle.view import Timeline, View
 
 
@@ -53,9 +54,11 @@ def _site(view: View, clause: str) -> str:
 def _aborted(view: View) -> Target | None:
     """The access whose lookup failed: the guest may have gone past it with an abort."""
     scene = view.scene
-    for step, _ in view.run.exceptions:
+    for step, esr in view.run.exceptions:
+        if step == view.run.access or not is_external_abort(esr):
+            continue
         target = scene.target(step)
-        if target is not None and target.known and scene.gmem_fails_at(target.pages[0]):
+        if target is not None and target.is_plain and all(map(scene.gmem_fails_at, target.pages)):
             return target
     return view.target
 

@@ -154,14 +154,19 @@ class View:
 
     @property
     def was_emulated(self) -> bool:
-        """Whether the call began by completing the access that the guest is at: the VMM emulated
-        it, and what failed is what comes after.
+        """Whether this call, or an earlier one, began by completing the access that the guest is
+        at: the VMM emulated it, and what fails is what comes after.
         """
-        if self.run.before != ExitReason.MMIO:
-            return False
-        earlier = self.timeline.outcomes.runs[: self.number]
-        last = next((run for run in reversed(earlier) if run.vcpu == self.run.vcpu), None)
-        return last is not None and last.access == self.run.access
+        access, is_mmio = self.run.access, False
+        for run in reversed(self.timeline.outcomes.runs[: self.number + 1]):
+            if run.vcpu != self.run.vcpu:
+                continue
+            if run.access != access:
+                return False
+            if is_mmio:
+                return True
+            is_mmio = run.before == ExitReason.MMIO
+        return False
 
     @property
     def is_of_an_earlier_fault(self) -> bool:

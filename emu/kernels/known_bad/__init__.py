@@ -30,7 +30,11 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
         report.BadGpaAsGfn(), "C4-gmem_abort", "C4-gmem_abort_l2", "C4-kvm_translate_vncr"
     ),
     "bad-gpa-slot-base": bad(
-        report.BadGpaSlotBase(), "C3-earlier-fault", "C4-gmem_abort", "C4-gmem_abort_l2"
+        report.BadGpaSlotBase(),
+        "C3-earlier-fault",
+        "C4-gmem_abort",
+        "C4-gmem_abort_l2",
+        "C4-kvm_translate_vncr",
     ),
     "bad-gpa-next-page": bad(
         report.BadGpaNextPage(),
@@ -62,25 +66,37 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
         "C7-earlier-fault",
         "C7-gmem_abort",
     ),
-    "bad-address-left": bad(report.BadAddressLeft(), "C7-gmem_abort"),
+    "bad-address-left": bad(report.BadAddressLeft(), "C7-earlier-fault-injected", "C7-gmem_abort"),
     "bad-user-memory-fault": bad(report.BadUserMemoryFault(), "C3-earlier-fault", "C4-gmem_abort"),
     "bad-host-page": bad(report.BadHostPage(), "C4-gmem_abort"),
     "bad-other-vcpu": bad(report.BadOtherVcpu(), "C17-other-vcpu"),
-    "bad-protected-report": bad(report.BadProtectedReport(), "C3-earlier-fault"),
+    "bad-protected-report": bad(report.BadProtectedReport(), "C3-earlier-fault", "C4-gmem_abort"),
     # errnos
     "bad-raw-errno": bad(errnos.BadRawErrno(), "C2-gmem_abort"),
     "bad-raw-io": bad(errnos.BadRawIo(), "C2-gmem_abort-injected"),
     "bad-lookup-without-create": bad(
-        errnos.BadLookupWithoutCreate(), "C9-gmem_abort-natural", "C9-io_mem_abort-natural"
+        errnos.BadLookupWithoutCreate(),
+        "C9-gmem_abort-natural",
+        "C9-io_mem_abort-natural",
+        "C9-kvm_inject_sea-natural",
+        "C9-kvm_walk_nested_s2-natural",
+        "C9-user_mem_abort-natural",
     ),
     "bad-map-exists": bad(
-        errnos.BadMapExists(), "C9-gmem_abort-natural", "C9-user_mem_abort-natural"
+        errnos.BadMapExists(),
+        "C9-gmem_abort-natural",
+        "C9-io_mem_abort-natural",
+        "C9-kvm_inject_sea-natural",
+        "C9-no-access-natural",
+        "C9-user_mem_abort-natural",
     ),
     "bad-access-flag-again": bad(
         errnos.BadAccessFlagAgain(), "C9-gmem_abort-natural", "C9-user_mem_abort-natural"
     ),
     "bad-poison-as-fault": bad(errnos.BadPoisonAsFault(), "C16-gmem_abort-natural"),
-    "bad-fault-as-poison": bad(errnos.BadFaultAsPoison(), "C15-gmem_abort"),
+    "bad-fault-as-poison": bad(
+        errnos.BadFaultAsPoison(), "C15-gmem_abort", "C15-io_mem_abort", "C15-kvm_inject_sea"
+    ),
     "bad-unknown-exit": bad(errnos.BadUnknownExit(), "C6-run-loop"),
     "bad-race-again": bad(errnos.BadRaceAgain(), "C9-gmem_abort-natural"),
     # run loop
@@ -92,6 +108,7 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-signal-lost": bad(
         run_loop.BadSignalLost(),
         "C11-gmem_abort-natural",
+        "C11-kvm_walk_nested_s2-natural",
         "C11-pkvm_mem_abort-natural",
         "C11-user_mem_abort-natural",
     ),
@@ -99,7 +116,8 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-pc-advanced": bad(
         run_loop.BadPcAdvanced(),
         "C12-gmem_abort",
-        "C12-io_mem_abort-injected",
+        "C12-io_mem_abort",
+        "C12-kvm_inject_sea",
         "C12-kvm_walk_nested_s2",
         "C12-pkvm_mem_abort",
         "C12-user_mem_abort",
@@ -107,6 +125,7 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-register-clobbered": bad(
         run_loop.BadRegisterClobbered(),
         "C12-gmem_abort",
+        "C12-io_mem_abort",
         "C12-kvm_walk_nested_s2",
         "C12-pkvm_mem_abort",
         "C12-user_mem_abort",
@@ -129,7 +148,14 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-enosys-mmio": bad(emulation.BadEnosysMmio(), "C13-io_mem_abort"),
     # faults
     "bad-permission-map": bad(faults.BadPermissionMap(), "C11-gmem_abort-natural"),
-    "bad-execute-forgotten": bad(faults.BadExecuteForgotten(), "C11-user_mem_abort-natural"),
+    "bad-execute-forgotten": bad(
+        faults.BadExecuteForgotten(),
+        "C11-gmem_abort-natural",
+        "C11-io_mem_abort-natural",
+        "C11-kvm_inject_sea-natural",
+        "C11-no-access-natural",
+        "C11-user_mem_abort-natural",
+    ),
     "bad-access-flag-lost": bad(
         faults.BadAccessFlagLost(), "C11-gmem_abort-natural", "C11-user_mem_abort-natural"
     ),
@@ -138,52 +164,91 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
         faults.BadCacheRetry(),
         "C11-gmem_abort-natural",
         "C11-io_mem_abort-natural",
+        "C11-kvm_inject_sea-natural",
+        "C11-kvm_walk_nested_s2-natural",
         "C11-no-access-natural",
         "C11-user_mem_abort-natural",
     ),
     "bad-report-and-abort": bad(
-        faults.BadReportAndAbort(), "C10-gmem_abort", "C10-kvm_walk_nested_s2"
+        faults.BadReportAndAbort(),
+        "C10-gmem_abort",
+        "C10-io_mem_abort",
+        "C10-kvm_inject_sea",
+        "C10-kvm_walk_nested_s2",
     ),
     "bad-user-fault-and-abort": bad(
-        faults.BadUserFaultAndAbort(), "C10-gmem_abort", "C10-user_mem_abort"
+        faults.BadUserFaultAndAbort(),
+        "C10-gmem_abort",
+        "C10-io_mem_abort",
+        "C10-kvm_inject_sea",
+        "C10-kvm_walk_nested_s2",
+        "C10-user_mem_abort",
     ),
     "bad-every-error-aborts": bad(
         faults.BadEveryErrorAborts(),
         "C2-earlier-fault",
+        "C2-gmem_abort",
         "C3-earlier-fault",
         "C5-gmem_abort-natural",
+        "C7-earlier-fault",
     ),
-    "bad-enoexec-record": bad(faults.BadNotExecutableRecord(), "C3-earlier-fault-injected"),
+    "bad-enoexec-record": bad(
+        faults.BadNotExecutableRecord(), "C2-earlier-fault-injected", "C3-earlier-fault-injected"
+    ),
     "bad-walk-never-writes": bad(faults.BadWalkNeverWrites(), "C11-user_mem_abort-natural"),
     "bad-walk-always-writes": bad(faults.BadWalkAlwaysWrites(), "C12-user_mem_abort-natural"),
     "bad-walk-beyond": bad(faults.BadWalkBeyond(), "C11-kvm_inject_sea-natural"),
-    "bad-hpfar-ignored": bad(faults.BadHpfarIgnored(), "C4-gmem_abort"),
+    "bad-hpfar-ignored": bad(faults.BadHpfarIgnored(), "C3-earlier-fault", "C4-gmem_abort"),
     # guest_memfd
     "bad-bind-partial": bad(
-        guest_memfd.BadBindPartial(), "C12-gmem_abort-natural", "C16-gmem_abort-natural"
+        guest_memfd.BadBindPartial(),
+        "C4-gmem_abort-natural",
+        "C12-gmem_abort-natural",
+        "C16-gmem_abort-natural",
+        "C16-kvm_translate_vncr-natural",
     ),
     "bad-unbind-all": bad(guest_memfd.BadUnbindAll(), "C12-gmem_abort-natural"),
     "bad-offset-forgotten": bad(guest_memfd.BadOffsetForgotten(), "C12-gmem_abort-natural"),
     "bad-poison-sticks": bad(guest_memfd.BadPoisonSticks(), "C12-gmem_abort-natural"),
-    "bad-poison-neighbour": bad(guest_memfd.BadPoisonNeighbour(), "C15-gmem_abort"),
+    "bad-poison-neighbour": bad(
+        guest_memfd.BadPoisonNeighbour(), "C15-gmem_abort", "C15-kvm_translate_vncr"
+    ),
     # memory slots
-    "bad-slot-end": bad(memslots.BadSlotEnd(), "C13-io_mem_abort"),
+    "bad-slot-end": bad(memslots.BadSlotEnd(), "C5-gmem_abort-natural", "C13-io_mem_abort"),
     "bad-slot-past-end": bad(memslots.BadSlotPastEnd(), "C3-earlier-fault", "C4-gmem_abort"),
-    "bad-flag-toggled": bad(memslots.BadFlagToggled(), "C3-earlier-fault"),
+    "bad-flag-toggled": bad(
+        memslots.BadFlagToggled(),
+        "C3-earlier-fault",
+        "C12-gmem_abort-natural",
+        "C12-user_mem_abort-natural",
+        "C13-io_mem_abort",
+        "C15-kvm_translate_vncr",
+        "C15-user_mem_abort",
+        "C16-gmem_abort-natural",
+    ),
     # dirty logging
     "bad-dirty-first-write": bad(dirty_log.BadDirtyFirstWrite(), "C14-mark_page_dirty"),
     "bad-dirty-once": bad(dirty_log.BadDirtyOnce(), "C14-mark_page_dirty"),
     "bad-dirty-block": bad(dirty_log.BadDirtyBlock(), "C14-mark_page_dirty"),
     # nested
     "bad-nested-gpa": bad(nested.BadNestedGpa(), "C4-gmem_abort_l2"),
-    "bad-nested-lookup": bad(nested.BadNestedLookup(), "C4-gmem_abort_l2", "C13-io_mem_abort"),
+    "bad-nested-lookup": bad(
+        nested.BadNestedLookup(),
+        "C3-earlier-fault",
+        "C4-gmem_abort_l2",
+        "C13-io_mem_abort",
+        "C15-io_mem_abort",
+    ),
     "bad-nested-walk-twice": bad(nested.BadNestedWalkTwice(), "C10-kvm_walk_nested_s2"),
     "bad-vncr-return-zero": bad(nested.BadVncrReturnZero(), "C1-kvm_translate_vncr"),
     "bad-vncr-stale": bad(
-        nested.BadVncrStale(), "C2-earlier-fault-injected", "C3-earlier-fault-injected"
+        nested.BadVncrStale(),
+        "C2-earlier-fault-injected",
+        "C2-gmem_abort-injected",
+        "C3-earlier-fault-injected",
     ),
     "bad-vncr-unresolved": bad(nested.BadVncrUnresolved(), "C11-kvm_translate_vncr-natural"),
     "bad-vncr-not-gmem": bad(
-        nested.BadVncrNotGmem(), "C2-earlier-fault-injected", "C3-earlier-fault"
+        nested.BadVncrNotGmem(), "C2-earlier-fault", "C2-gmem_abort", "C3-earlier-fault"
     ),
 }

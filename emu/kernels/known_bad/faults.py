@@ -20,7 +20,8 @@ class BadPermissionMap(Clean):
 
     def kvm_pgtable_stage2_relax_perms(self, vcpu: Vcpu, ipa: int, prot: int) -> int:
         """The page is there already: EAGAIN, and back to the guest."""
-        slot = self.gfn_to_memslot(vcpu.kvm, ipa)
+        at = ipa if vcpu.s2_trans is None else vcpu.s2_trans.output
+        slot = self.gfn_to_memslot(vcpu.kvm, at)
         if slot is not None and slot.gmem is not None:
             return -Errno.EAGAIN
         return super().kvm_pgtable_stage2_relax_perms(vcpu, ipa, prot)
