@@ -211,6 +211,9 @@ def test_a_guest_may_be_past_an_access_that_the_vmm_has_emulated() -> None:
     failed = replace(FAULT, before=MMIO, moved=True, changed=True)
     assert condemned(source, exit_, failed) == []
     assert condemned(source, exit_, replace(failed, before=UNKNOWN)) == ["C12"]
+    again = replace(failed, before=UNKNOWN)
+    assert condemned(source + "run\n", exit_, failed, again) == []
+    assert condemned(source + "run\n", exit_, again, again) == ["C12", "C12"]
     another = "guest read64 0x60000010\nrun\nguest read64 0x60000020\nrun\n"
     assert condemned(another, exit_, failed) == ["C12"]
 

@@ -140,6 +140,9 @@ def test_what_may_come_of_an_access_in_one_of_two_worlds_may_come_of_it() -> Non
     either = leaves(served=True, exception=True)
     assert effects(worlds, Access.FETCH, 0x4000_0000) == either
     assert effects(worlds[::-1], Access.FETCH, 0x4000_0000) == either
+    tables = L1Tables()
+    tables.map(L1Map(0x5000, 0, 0, 0, block=False), 0x4000_0000)
+    assert l2_effects(worlds, tables, Access.DC_CVAC, 0x5000) == either
     worlds.append(premised("fail kvm_gmem_get_pfn EIO\n"))
     assert l2_effects(worlds, L1Tables(), Access.READ64, 0x5000) is None
 

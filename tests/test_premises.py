@@ -10,6 +10,13 @@ from tests.premised import ANON, GMEM, premised
 GPA: Final = 0x4000_0000
 POISONED: Final = GMEM + "poison gmem0+0x8\n"
 
+BOTH: Final = """\
+create mem0 size=0x1000 anon
+create gmem0 size=0x2000 flags=mmap,init-shared
+memslot 0 gpa=0x40000000 size=0x1000 mem0+0x0 gmem0+0x1000 flags=guest-memfd
+poison gmem0+0x1000
+"""
+
 PAGES: Final = [
     #  the case, the step that was refused, the page; what stands in the way of a write
     (POISONED, None, GPA, Page.POISONED),
@@ -17,6 +24,9 @@ PAGES: Final = [
     (POISONED + "punch gmem0+0x0 size=0x1000\n", 3, GPA, Page.POISONED),
     (GMEM + "release gmem0\n", 2, GPA, Page.FINE),
     (GMEM.replace("gmem0+0x0 ", ""), None, GPA, Page.DENIED),
+    # The faults of a protected VM are served by the VMM's own memory.
+    (BOTH, None, GPA, Page.POISONED),
+    ("vm protected\n" + BOTH, None, GPA, Page.FINE),
 ]
 
 

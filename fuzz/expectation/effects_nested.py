@@ -148,6 +148,6 @@ def _l2_page(
     if found is None or leaf.prot & needed == needed:
         return found
     # L1's permissions may be looked at when the page is there, and not before.
-    nothing_there = all(premises.region(address) is None for premises in worlds)
+    nothing_there = any(premises.region(address) is None for premises in worlds)
     passed_over = direction is Direction.MAINTENANCE and nothing_there
     return found._replace(served=passed_over, exception=True)

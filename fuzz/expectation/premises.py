@@ -63,7 +63,8 @@ class File(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Region:
     """A memslot. ``file``: the guest_memfd that serves its faults; ``mem``: the number of its
-    memory; ``offset``: in what serves them. ``bound``: the guest_memfd that it holds, and where.
+    memory; ``offset``: in what serves them. ``bound``: the guest_memfd that it holds, from the
+    offset ``bound_at``.
     """
 
     gpa: int
@@ -72,7 +73,8 @@ class Region:
     mem: int | None
     offset: int
     file: File | None
-    bound: tuple[File, int] | None
+    bound: File | None
+    bound_at: int
 
     @property
     def readonly(self) -> bool:
@@ -179,7 +181,7 @@ class Premises:
             self.regions.pop(step.slot, None)
             return
         gmem = step.gmem if step.flags & MemFlag.GUEST_MEMFD else None
-        file = None if gmem is None else self._files.get(gmem.index)
+        bound = None if gmem is None else self._files.get(gmem.index)
         # To a protected VM's faults it is the VMM's own memory that counts.
         serving = step.mem if gmem is None or self.vm.protected else gmem
         self.regions[step.slot] = Region(
@@ -188,8 +190,9 @@ class Premises:
             step.flags,
             None if step.mem is None else step.mem.index,
             0 if serving is None else serving.offset,
-            None if self.vm.protected else file,
-            None if gmem is None or file is None else (file, gmem.offset),
+            None if self.vm.protected else bound,
+            bound,
+            0 if gmem is None else gmem.offset,
         )
 
     # WHAT IS TRUE OF AN ADDRESS
@@ -216,11 +219,12 @@ class Premises:
 
     def is_bound(self, gmem: Ref, size: int) -> bool:
         """Whether a slot has some of that range of a guest_memfd that is there."""
-        wanted = self._files[gmem.index]
+        file = self._files[gmem.index]
         return any(
-            file is wanted and offset < gmem.offset + size and gmem.offset < offset + region.size
+            region.bound is file
+            and region.bound_at < gmem.offset + size
+            and gmem.offset < region.bound_at + region.size
             for region in self.regions.values()
-            for file, offset in ([region.bound] if region.bound else [])
         )
 
     def kind(self, mem: int | None) -> MemKind | None:
