@@ -143,6 +143,13 @@ def refaulted(rng: Random, number: int) -> Motif:
     return touched, RUN, PunchHole(Ref(number, 0), one_of(rng, fresh.SIZES)), touched, RUN
 
 
+def mended(rng: Random, number: int) -> Motif:
+    """A page with a memory error, which the guest may meet, and which the VMM gives back."""
+    touched, page = _access(rng, number), Ref(number, fresh.offset(rng))
+    met = (touched, RUN) if chance(rng, 2) else ()
+    return PoisonGmem(page), *met, PunchHole(page, PAGE_SIZE), touched, RUN
+
+
 def followed_up(rng: Random, number: int) -> Motif:
     """A fault exit, and a KVM_RUN that fails before the guest gets to run."""
     return ReleaseGmem(number), _access(rng, number), RUN, Run(one_of(rng, LATE_FLAGS))
@@ -281,6 +288,7 @@ MOTIFS: Final[tuple[tuple[int, MakeMotif], ...]] = (
     (3, limited),
     (5, disturbed),
     (1, refaulted),
+    (1, mended),
     (2, followed_up),
     (1, injected),
     (2, two_causes),
