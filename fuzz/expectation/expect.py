@@ -122,6 +122,12 @@ class _Follower:
     def _vcpu(self) -> _Vcpu:
         return self._vcpus[self._selected]
 
+    @property
+    def _may_lack_code(self) -> bool:
+        """Whether the guest's own code may be out of stage 2; L2's may be at any time."""
+        has_l2 = any(isinstance(step, GuestL2) for step in self._case.steps)
+        return self._case.vm.cold or self._selected != 0 or has_l2
+
     # STEPS
 
     def _answered(self, step: Step, errno: int) -> str:
@@ -180,7 +186,7 @@ class _Follower:
         vcpu = self._vcpu
         self._possible.pass_points()
         worlds = self._possible.premises
-        if any(map(_may_fail, worlds)) and (self._case.vm.cold or self._selected):
+        if any(map(_may_fail, worlds)) and self._may_lack_code:
             # The vCPU's first start, or the guest's own code, may be what fails.
             self._possible.unsettled = True
         if self._possible.unsettled:
