@@ -158,6 +158,7 @@ MEMORY_ERRORS: Final = [
     (READ, replace(outcome(-1, Errno.EHWPOISON, UNKNOWN), access=IDLE), []),
     # C16: told by another errno.
     (POISONED, REPORT, ["C16"]),
+    ("vm protected\n" + POISONED, REPORT, []),
     (POISONED + "release gmem0\nrun\n", REPORT, []),
     ("memory-limit on\n" + POISONED, REPORT, []),
     ("fail kvm_gmem_get_pfn EFAULT\n" + POISONED, REPORT, []),

@@ -79,6 +79,11 @@ SITES: Final = [
         replace(FAULT, exceptions=((5, 0x86000021),)),
         "C12-user_mem_abort-natural",
     ),
+    (
+        ANON + GMEM + RELEASE + "guest read64 slot0+0x0\nguest read64 slot1+0x0\nrun\n",
+        replace(FAULT, exceptions=((5, ABORT),)),
+        "C12-user_mem_abort-natural",
+    ),
     (READ, outcome(-1, Errno.ENOMEM, MF, RECORD, access=IDLE), "C2-earlier-fault-natural"),
     (READ, _report(0x60000000, ret=0, errno=0, access=IDLE), "C1-earlier-fault-natural"),
     # A record is guest_memfd's, whatever became of the slot.

@@ -150,14 +150,20 @@ def _untold_abort(view: View) -> str | None:
     if view.timeline.kinds.isdisjoint(_LOSES_PAGES):
         return None
     scene = view.scene
-    if scene.injected or scene.forced_abort or view.vm.protected:
+    if scene.injected or scene.forced_abort or view.vm.protected or not aborted(view):
         return None
+    return "guest_memfd failed, but the guest got an external abort"
+
+
+def aborted(view: View) -> Target | None:
+    """The access that guest_memfd failed, and that the guest went past with an external abort."""
+    scene = view.scene
     for step, esr in view.run.exceptions:
         if step == view.run.access or not is_external_abort(esr):
             continue  # C10's matter, or another exception
         target = scene.target(step)
         if target is not None and target.is_plain and all(map(scene.gmem_fails_at, target.pages)):
-            return f"guest_memfd failed, but the guest got an external abort (ESR {esr:#x})"
+            return target
     return None
 
 

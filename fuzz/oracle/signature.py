@@ -6,11 +6,10 @@ The place is told from the case, so that it is the same on a model and on a real
 from typing import Final, NamedTuple
 
 from emu.access import ACCESS_FACTS, Direction
-from fuzz.oracle.clauses import fails_early
+from fuzz.oracle.clauses import aborted, fails_early
 from fuzz.oracle.emulation import emulation
 from fuzz.oracle.judge import Breach
 from fuzz.oracle.reach import Target
-from fuzz.oracle.syndrome import is_external_abort
 from fuzz.oracle.view import Timeline, View
 
 
@@ -41,7 +40,7 @@ def _site(view: View, clause: str) -> str:
         return "before-loop"
     if clause in ("C1", "C2", "C7") and view.is_of_an_earlier_fault:
         return "earlier-fault"
-    target = _aborted(view) if clause == "C5" else view.target
+    target = (aborted(view) or view.target) if clause == "C5" else view.target
     if target is None:
         return _WITHOUT_ACCESS.get(clause, "no-access")
     if target.is_vncr:
@@ -49,18 +48,6 @@ def _site(view: View, clause: str) -> str:
     if clause == "C6":
         return "run-loop"
     return _site_of_abort(view, target, clause)
-
-
-def _aborted(view: View) -> Target | None:
-    """The access whose lookup failed: the guest may have gone past it with an abort."""
-    scene = view.scene
-    for step, esr in view.run.exceptions:
-        if step == view.run.access or not is_external_abort(esr):
-            continue
-        target = scene.target(step)
-        if target is not None and target.is_plain and all(map(scene.gmem_fails_at, target.pages)):
-            return target
-    return view.target
 
 
 # The guest is at no access of its program, but was; or nothing has to do with one.
