@@ -244,7 +244,6 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     "bad-vncr-stale": bad(
         nested.BadVncrStale(),
         "C2-earlier-fault-injected",
-        "C2-gmem_abort-injected",
         "C3-earlier-fault-injected",
     ),
     "bad-vncr-unresolved": bad(nested.BadVncrUnresolved(), "C11-kvm_translate_vncr-natural"),
