@@ -248,6 +248,6 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
     ),
     "bad-vncr-unresolved": bad(nested.BadVncrUnresolved(), "C11-kvm_translate_vncr-natural"),
     "bad-vncr-not-gmem": bad(
-        nested.BadVncrNotGmem(), "C2-earlier-fault", "C2-gmem_abort", "C3-earlier-fault"
+        nested.BadVncrNotGmem(), "C2-earlier-fault", "C2-gmem_abort-natural", "C3-earlier-fault"
     ),
 }
