@@ -207,14 +207,7 @@ def _load(name: str) -> ast.Name:
 
 def _loaded(target: ast.expr) -> ast.expr:
     """What a store's target holds before it."""
-    match target:
-        case ast.Name(name):
-            return _load(name)
-        case ast.Attribute(value, name):
-            return ast.Attribute(value, name, ast.Load())
-        case ast.Subscript(value, index):
-            return ast.Subscript(value, index, ast.Load())
-    raise NotImplementedError(ast.unparse(target))
+    return ast.parse(ast.unparse(target), mode="eval").body
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.Call:
