@@ -84,6 +84,12 @@ SITES: Final = [
         replace(FAULT, exceptions=((5, ABORT),)),
         "C12-user_mem_abort-natural",
     ),
+    # L2's own address where L1's is meant, though the guest was at that page of L1's before.
+    (
+        (L2_READ.replace("l2", "guest read64 slot0+0x0\nl2")).replace("0x100000", "0x400000"),
+        _report(GPA, errno=Errno.EHWPOISON),
+        "C4-gmem_abort_l2-natural",
+    ),
     (READ, outcome(-1, Errno.ENOMEM, MF, RECORD, access=IDLE), "C2-earlier-fault-natural"),
     (READ, _report(0x60000000, ret=0, errno=0, access=IDLE), "C1-earlier-fault-natural"),
     # A record is guest_memfd's, whatever became of the slot.

@@ -196,7 +196,7 @@ def nothing_is_left_behind(view: View) -> str | None:
     if target is None:
         return None
     _, gpa, size, _ = view.run.union
-    at_fault = target.known and gpa & -target.page_size in target.pages
+    at_fault = target.known and target.is_named_by(gpa & -target.page_size)
     page_of_fault = at_fault or view.is_of_an_earlier_fault
     if size == target.page_size and page_of_fault and view.scene.gmem_slot_at(gpa):
         return f"{errno_name(view.run.errno)} left the fault's gpa {gpa:#x} in the exit union"

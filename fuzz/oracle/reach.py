@@ -22,7 +22,8 @@ _LEAF: Final = 1 << PAGE_SHIFT  # L1's granule is 4 KiB, whatever the host's pag
 class Target(NamedTuple):
     """An access of the guest's program: what, and the first and last byte that it touches.
 
-    ``page_size`` is the host's. ``is_l2``: it is L2's, and the bytes are those that L1 maps there.
+    ``page_size`` is the host's. ``is_l2``: it is L2's, and the bytes are those that L1 maps there;
+    ``ipa`` is L2's own address of the first.
     ``known``: whether it can be told where the access leads; where not, nothing else here counts.
     """
 
@@ -32,11 +33,19 @@ class Target(NamedTuple):
     page_size: int
     is_l2: bool = False
     known: bool = True
+    ipa: int = 0
 
     @property
     def pages(self) -> range:
         """The host pages that it touches, by address."""
         return range(self.first & -self.page_size, self.last + 1, self.page_size)
+
+    def is_named_by(self, page: int) -> bool:
+        """Whether a page is one of the access, by the VM's address or, mistaken for it, L2's."""
+        if page in self.pages:
+            return True
+        last = self.ipa + (self.last - self.first)
+        return self.is_l2 and page in range(self.ipa & -self.page_size, last + 1, self.page_size)
 
     @property
     def syndrome(self) -> bool:
@@ -100,5 +109,5 @@ class L1Stage2:
         """The target of an L2 access; not known where L1 does not map all of it in one piece."""
         start = self.output(first) if self.is_sound else None
         if start is None or self.output(last) != start + (last - first):
-            return Target(access, first, last, page_size, is_l2=True, known=False)
-        return Target(access, start, start + (last - first), page_size, is_l2=True)
+            return Target(access, first, last, page_size, is_l2=True, known=False, ipa=first)
+        return Target(access, start, start + (last - first), page_size, is_l2=True, ipa=first)

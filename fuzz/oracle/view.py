@@ -171,11 +171,11 @@ class View:
     @property
     def is_of_an_earlier_fault(self) -> bool:
         """Whether the report names a page of an access that the guest went past in the same call,
-        and none of the present one's.
+        and none of the present one's, not even by L2's own address.
         """
         target = self.target
         page = self.run.union[1] & -self.vm.page_size
-        if target is not None and page in target.pages:
+        if target is not None and target.is_named_by(page):
             return False
         past = (self.scene.target(step) for step in self.timeline.course.past(self.number))
         return any(target is not None and target.known and page in target.pages for target in past)
