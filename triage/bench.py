@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,12 @@ from typing import Final
 import msgspec
 
 from emu import text
-from emu.live.unsupported import Unsupported
+from emu.case import Case
+from emu.live.fleet import Fleet
+from emu.live.needs import Needs
+from emu.live.pool import WINDOW
 from emu.model import Model
+from emu.outcome import Outcomes
 from fuzz.campaign.status import Snapshot
 from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.directory.store import Store
@@ -29,10 +33,10 @@ from fuzz.oracle.contract import Reading
 from fuzz.processes import environment
 from triage.ending import MissingError
 from triage.inputs import DEFAULT_KERNEL, engine
-from triage.observation import live_machine
+from triage.observation import live_fleet
 from triage.speed import Layer, entries
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 QUARTERS: Final = 4
 _PACKAGES: Final = ("guest-fault-fuzzer", "unicorn", "atheris")
 _FLOOR_SECONDS: Final = 2.0
@@ -94,17 +98,19 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Live(msgspec.Struct, frozen=True):
-    """A box that plays one small case again and again, a fresh VM each."""
+    """Boxes that play one small case again and again, a fresh VM each."""
 
     image: str
     linux: str
+    boxes: int
     cases: int
     cases_per_second: float
 
     @property
     def layer(self) -> Layer:
-        """The box as a layer."""
-        return Layer(f"a real kernel: {self.image}, one box", 1e6 / self.cases_per_second)
+        """The boxes as a layer."""
+        boxes = "one box" if self.boxes == 1 else f"{self.boxes} boxes"
+        return Layer(f"a real kernel: {self.image}, {boxes}", 1e6 / self.cases_per_second)
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,13 +189,17 @@ def memory(cases: int) -> tuple[Memory, ...]:
     return tuple(found)
 
 
-def cores(counts: Iterable[int], seconds: float) -> tuple[Cores, ...]:
-    """The floor and a campaign with so many processes, in turns."""
+def cores(counts: Sequence[int], seconds: float) -> tuple[Cores, ...]:
+    """The floor and a campaign with so many processes, in turns.
+
+    ``seconds`` is what the most of them take. Fewer take as much longer: a corpus that has evolved
+    further has cases that take longer, and all are to come as far.
+    """
     found: list[Cores] = []
     floor = worked = 0.0
     for count in counts:
         alone = sum(_floors(count))
-        end, _ = _run(count, seconds, None)
+        end, _ = _run(count, seconds * max(counts) / count, None)
         together = end.cases_per_second * count
         if count == 1:
             floor, worked = alone, together
@@ -262,16 +272,33 @@ def floor(seconds: float) -> float:
 # REAL KERNELS
 
 
-def live(image: str, seconds: float) -> Live:
-    """One box for so long; MissingError where it cannot play."""
-    with live_machine(image, [_LIVE_CASE]) as box:
-        done, started = 0, time.perf_counter()
-        while (spent := time.perf_counter() - started) < seconds:
-            answer = box.run(_LIVE_CASE)
-            if isinstance(answer, Unsupported):
-                raise MissingError(f"{image}: {answer}")
-            done += 1
-        return Live(image, box.host.kernel, done, done / spent)
+def box_counts() -> tuple[int, ...]:
+    """One, and as many as leave a core for this side."""
+    return tuple(sorted({1, max(1, len(os.sched_getaffinity(0)) - 1)}))
+
+
+def live(image: str, boxes: int, seconds: float) -> Live:
+    """So many boxes for so long; MissingError where they cannot play."""
+    with live_fleet(image, boxes, Needs()) as fleet:
+        _play(fleet, [_LIVE_CASE] * WINDOW * boxes)  # each is up, and has made its first VMs
+        started = time.perf_counter()
+        done = _play(fleet, _until(started + seconds))
+        spent = time.perf_counter() - started
+        return Live(image, fleet.host.kernel, boxes, done, done / spent)
+
+
+def _until(end: float) -> Iterator[Case]:
+    while time.perf_counter() < end:
+        yield _LIVE_CASE
+
+
+def _play(fleet: Fleet, cases: Iterable[Case]) -> int:
+    done = 0
+    for played in fleet.play(cases):
+        if not isinstance(played.result, Outcomes):
+            raise MissingError(f"{fleet.host.kernel}: {played.result}")
+        done += 1
+    return done
 
 
 if __name__ == "__main__":

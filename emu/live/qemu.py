@@ -18,8 +18,9 @@ PORT_NAME: Final = "gff"
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)  # looked up before any fork
 _PORT_BUS: Final = {Transport.PCI: "virtio-serial-pci", Transport.MMIO: "virtio-serial-device"}
-# Warnings are to be seen on the console; a panic is to end the process.
-_KERNEL: Final = "console=ttyAMA0 loglevel=5 panic=-1 rdinit=/init"
+# Warnings are to be seen on the console; a panic is to end the process. Grace periods are most of
+# what the end of a VM waits for.
+_KERNEL: Final = "console=ttyAMA0 loglevel=5 panic=-1 rcupdate.rcu_expedited=1 rdinit=/init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,9 @@ def _dies_with(parent: int) -> Callable[[], None]:
 
 
 def _machine(qemu: Qemu, *, nested: bool) -> tuple[str, ...]:
-    # The architected pointer authentication is slow. KVM goes through all that a guest's guest
-    # could address whenever a page of its memory goes: without LPA2 a sixteenth of it.
-    cpu = "max,pauth-impdef=on,lpa2=off" if nested else "max,pauth-impdef=on"
+    # Pointer authentication is slow, in all that the kernel calls. KVM goes through all that a
+    # guest's guest could address whenever a page of its memory goes: without LPA2 a sixteenth.
+    cpu = "max,pauth=off,lpa2=off" if nested else "max,pauth=off"
     return (
         *qemu.command,
         *("-M", "virt,virtualization=on,gic-version=3"),

@@ -1,5 +1,6 @@
 """``gff bench``: how fast it is here, as figures and as ratios to the bare emulator."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +17,7 @@ from triage.bench import (
     Campaign,
     Cores,
     Memory,
+    box_counts,
     campaign,
     core_counts,
     cores,
@@ -42,7 +44,7 @@ Seconds = Annotated[
         "--seconds",
         metavar="N",
         parser=whole_number("--seconds", 1, 3600),
-        help="How long each campaign takes, and each box.",
+        help="How long each campaign takes, and all boxes of a kernel.",
     ),
 ]
 MemoryCases = Annotated[
@@ -57,7 +59,7 @@ MemoryCases = Annotated[
 NoCores = Annotated[bool, typer.Option("--no-cores", help="Leave out the scaling over cores.")]
 Images = Annotated[
     list[str] | None,
-    typer.Option("--live", metavar="IMAGE", help="A box of this kernel too; may be repeated."),
+    typer.Option("--live", metavar="IMAGE", help="Boxes of this kernel too; may be repeated."),
 ]
 Save = Annotated[
     str | None, typer.Option("--save", metavar="FILE", help="Keep the figures as JSON.")
@@ -114,9 +116,9 @@ def _measured(
         line.update("memory over time")
         watched = memory(memory_cases)
     boxes = []
-    for image in images:
-        line.update(f"a box of {image}")
-        boxes.append(live(image, length))
+    for image, number in product(images, box_counts()):
+        line.update(f"boxes of {image}: {number}")
+        boxes.append(live(image, number, length))
     every = (*measured, *([worked.layer] if worked else []), *(box.layer for box in boxes))
     return Bench(
         format=FORMAT,
