@@ -3,8 +3,9 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -212,6 +213,28 @@ def test_a_machine_that_is_gone_is_said_to_be() -> None:
         qemus.close()
         with pytest.raises(BoxError, match="gdbstub"):
             Stub(ours).attach()
+
+
+def test_a_machine_that_is_slow_to_read_is_waited_for() -> None:
+    ours, qemus = socket.socketpair()
+
+    def start_late() -> None:
+        time.sleep(0.2)
+        qemus.setblocking(False)
+        with suppress(BlockingIOError):
+            while qemus.recv(1 << 20):
+                pass
+        qemus.sendall(b"$T05#b9")
+
+    with ours, qemus:
+        ours.setblocking(False)
+        with suppress(BlockingIOError):
+            while ours.send(b"\x03"):
+                pass
+        thread = threading.Thread(target=start_late)
+        thread.start()
+        Stub(ours).attach()
+        thread.join()
 
 
 def test_a_box_gets_what_the_cases_need_and_no_more() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from emu.live.trouble import BoxError
 
 _POLL: Final = 0.02
+_SLOWEST_POLL: Final = 0.5
 _LIMIT: Final = 30.0  # seconds for an answer: a machine that others keep busy
 _TAKEN: Final = 1 << 16
 _BREAK: Final = b"\x03"
@@ -62,12 +63,13 @@ class Stub:
 
     def attach(self) -> None:
         """Stop the machine, as soon as it runs: before that nothing answers."""
-        deadline = time.monotonic() + _LIMIT
+        deadline, pause = time.monotonic() + _LIMIT, _POLL
         while not self._bytes:
             if time.monotonic() > deadline:
                 raise BoxError("QEMU's gdbstub does not answer")
             self._send(_BREAK)
-            self._receive(_POLL)
+            self._receive(pause)
+            pause = min(2 * pause, _SLOWEST_POLL)  # the socket has room for some hundred
         self._packet()
 
     def go_on(self) -> None:
@@ -149,7 +151,10 @@ class Stub:
         return True
 
     def _send(self, content: bytes) -> None:
+        self._connection.settimeout(_LIMIT)
         try:
             self._connection.sendall(content)
+        except TimeoutError:
+            raise BoxError("QEMU's gdbstub takes nothing in") from None
         except OSError as error:
             raise BoxError(f"QEMU's gdbstub: {error.strerror}") from None
