@@ -1,9 +1,11 @@
 """``gff live conform``: the model and a real kernel side by side, case by case."""
 
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from random import Random
 from typing import Annotated, Final
 
@@ -17,13 +19,14 @@ from emu.live.fleet import Fleet
 from emu.live.needs import Needs
 from emu.model import Model
 from emu.outcome import Outcomes
+from fuzz.halting import told_to_stop
 from triage.commands.options import Json
 from triage.conform import Conformance
 from triage.conform_cases import RandomCases
 from triage.conform_report import Complained, Conformed, Count, Lost
 from triage.conformed import conformed
 from triage.corpus_files import case_files, corpus_dir
-from triage.durations import counted
+from triage.durations import counted, seconds
 from triage.ending import Status, UserError
 from triage.inputs import unknown, whole_number
 from triage.observation import live_fleet, modelled
@@ -31,15 +34,24 @@ from triage.progress import ProgressLine
 from triage.screen import show, show_json
 
 _PLAIN_EVERY: Final = 10.0  # seconds between two lines where there is no terminal
+_CASES: Final = 1000
+_MOST: Final = 10**9
 _BOXES: Final = min(3, len(os.sched_getaffinity(0)))
 
 Cases = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--cases",
         metavar="N",
-        parser=whole_number("--cases", 0, 10**9),
-        help="How many random cases, after those of the corpus.",
+        parser=whole_number("--cases", 0, _MOST),
+        help=f"How many random cases, after those of the corpus.  [default: {_CASES:,}, or all that"
+        " there is time for]",
+    ),
+]
+For = Annotated[
+    str | None,
+    typer.Option(
+        "--for", metavar="TIME", help="How long at most: a number and s, m, h or d, as in 1h."
     ),
 ]
 Seed = Annotated[
@@ -78,7 +90,8 @@ Inject = Annotated[
 
 
 def conform(
-    cases: Cases = 1000,
+    cases: Cases = None,
+    length: For = None,
     seed: Seed = 1,
     image: ImageName = debian.DEFAULT,
     boxes: Boxes = _BOXES,
@@ -91,12 +104,16 @@ def conform(
 
     The corpus, then random cases of what both can do. Each kind of difference is shown once, with
     the smallest case found. What the model is known to leave out is counted apart, and so are cases
-    that the kernel does not end in the same way three times. Exit status 1 where a difference is
-    unexplained, a case has no outcome, or the kernel complained on its console.
+    that the kernel does not end in the same way three times. Ctrl-C ends it early, with what came
+    of the cases so far; another one, at once. Exit status 1 where a difference is unexplained, a
+    case has no outcome, or the kernel complained on its console.
 
     Example: gff live conform --cases 10000 --seed 1 --image debian-7.3
     """
     start = time.monotonic()
+    limit = math.inf if length is None else seconds(length)
+    if cases is None:
+        cases = _CASES if length is None else _MOST
     if kernel is not None:
         _known(kernel)
     corpus = [casefile.load(path.read_text(), path.name).case for path in case_files(corpus_dir())]
@@ -104,7 +121,10 @@ def conform(
     with live_fleet(image, boxes, Needs(nested, inject)) as fleet, line as progress:
         name = kernel or modelled(fleet.host.kernel)
         comparison = _Comparison(fleet, _known(name), corpus, seed, nested=nested)
-        comparison.play(cases, progress)
+        with told_to_stop() as stop:
+            comparison.play(
+                cases, lambda: stop.raised or time.monotonic() > start + limit, progress
+            )
         report = comparison.report(image, name, boxes, seed, start, progress)
     if json:
         show_json(report)
@@ -132,13 +152,14 @@ class _Comparison:
         self._random = RandomCases(corpus, fleet.host, rng, nested=nested)
         self._conformance = Conformance(fleet, self._expect)
 
-    def play(self, count: int, progress: ProgressLine) -> None:
-        """The corpus and that many random cases."""
+    def play(self, count: int, over: Callable[[], bool], progress: ProgressLine) -> None:
+        """The corpus and that many random cases, until it is ``over``."""
         tally, total = self._conformance.tally, len(self._corpus) + count
+        of = "" if count == _MOST else f" of {total:,}"
         self._conformance.compare(
-            self._cases(count),
+            takewhile(lambda _: not over(), self._cases(count)),
             lambda played: progress.update(
-                f"{played:,} of {total:,} cases, {counted(len(tally.pairs), 'difference')}"
+                f"{played:,}{of} cases, {counted(len(tally.pairs), 'difference')}"
             ),
         )
 
