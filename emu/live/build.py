@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,10 @@ def _built(
 
 
 def _compile(command: Sequence[str], place: str) -> None:
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    # zig keeps the C library that it has built, which takes it a while: with what else we keep.
+    environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig"), **os.environ}
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise BuildError(f"{' '.join(command)}\n{done.stderr.strip()}")
