@@ -8,6 +8,7 @@ Data Abort, ISV).
 
 from dataclasses import dataclass
 from enum import Enum, unique
+from typing import Final
 
 
 @unique
@@ -94,7 +95,7 @@ class Access(Enum):
 
 _R, _W, _RW = Direction.READ, Direction.WRITE, Direction.READ_WRITE
 
-ACCESS_FACTS: dict[Access, AccessFacts] = {
+ACCESS_FACTS: Final[dict[Access, AccessFacts]] = {
     #                                        direction             width  ISV
     Access.READ8: AccessFacts(_R, 1, True),
     Access.READ16: AccessFacts(_R, 2, True),

@@ -17,6 +17,8 @@ from emu.abi import HARNESS_SIZE, PAGE_SHIFT, PAGE_SIZE
 # steps can touch.
 ARENA_SIZE: Final = 96 << 20
 
+WORDS_SHIFT: Final = PAGE_SHIFT - 3  # from a page frame to its first u64
+
 # The host's zero page: what a first read of anonymous memory shows. Nobody may write it.
 ZERO_PFN: Final = 0x10
 

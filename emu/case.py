@@ -261,7 +261,7 @@ class L1Map:
     """L1 writes a leaf into its stage 2: 2 MiB at level 2 where ``block``, else 4 KiB at level 3.
 
     ``ipa`` is an address of L2's, aligned down; ``slot`` and ``address`` name L1's as in ``Guest``;
-    ``prot`` as in ``L1Bit``.
+    ``prot`` as in ``L1Bit``. ``old``: its access flag is clear.
     """
 
     ipa: int
@@ -269,6 +269,7 @@ class L1Map:
     address: int
     prot: int
     block: bool
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +287,10 @@ class L1Table:
 
 @dataclass(frozen=True, slots=True)
 class L1Vtcr:
-    """L1 writes VTCR_EL2: 40 bits from level 1, or a geometry that the architecture forbids."""
+    """L1 writes VTCR_EL2: 40 bits, or a forbidden geometry; ``hardware_af``: walks set AF (HA)."""
 
     legal: bool
+    hardware_af: bool = False
 
 
 @dataclass(frozen=True, slots=True)

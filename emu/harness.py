@@ -24,6 +24,9 @@ _LEVEL1_PAGES: Final = 1 << INPUT_BITS - 39
 _PAGES: Final = _LEVEL1_PAGE + _LEVEL1_PAGES
 
 TTBR0: Final = HARNESS_BASE + (_LEVEL0_PAGE << PAGE_SHIFT)
+LEVEL1_TABLES: Final = range(
+    HARNESS_BASE + (_LEVEL1_PAGE << PAGE_SHIFT), HARNESS_BASE + (_PAGES << PAGE_SHIFT)
+)
 TTBR1: Final = HARNESS_BASE + (_ZERO_PAGE << PAGE_SHIFT)
 
 # A level-1 table of 512 entries behind TTBR1 (T1SZ 25): VA[38:30] is the entry's index.

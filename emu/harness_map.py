@@ -9,8 +9,7 @@ from emu.abi import HARNESS_BASE, PAGE_SHIFT, PAGE_SIZE
 from emu.arena import CODE_SIZE, HARNESS_PFN, Arena
 from emu.descriptor import LEAF, TABLE, Prot, block
 from emu.granule import Granule
-
-WORDS_SHIFT: Final = PAGE_SHIFT - 3  # from a page frame to its first u64
+from emu.table import Table
 
 _ADDRESS: Final = HARNESS_PFN << PAGE_SHIFT
 _PROT: Final = Prot.R | Prot.X
@@ -18,22 +17,11 @@ _BLOCK: Final = block(_ADDRESS, _PROT)
 _LEAST_LEVELS: Final = 2
 
 
-class Table:
-    """A table below the root: its page, its first word's index, and how many entries it has.
-
-    All of the harness's count as one.
-    """
-
-    __slots__ = ("pfn", "used", "word")
-
-    def __init__(self, pfn: int, used: int = 0) -> None:
-        self.pfn = pfn
-        self.word = pfn << WORDS_SHIFT
-        self.used = used
-
-
 class HarnessMap(NamedTuple):
-    """What leads to the harness: an entry of the root, and the tables below by what they span."""
+    """What leads to the harness: an entry of the root, and the tables below by what they span.
+
+    All entries of a table count as one.
+    """
 
     entry: int
     descriptor: int

@@ -74,13 +74,15 @@ class Point(Enum):
     LOOKUP = "lookup"  # the slot is looked up, the invalidation count not read yet
     PIN = "pin"  # the count is read, the page not looked up yet
     MAP = "map"  # the page is in hand, the fault lock not taken yet
+    SWAP = "swap"  # a leaf of L1's is read, its access flag not set yet
 
 
 @dataclass(frozen=True, slots=True)
 class At:
     """The next step takes place when a vCPU reaches this point, in another thread of the VMM.
 
-    That is the next time that any vCPU does. Steps of the guest and of the harness are not moved.
+    That is the next time that any vCPU does. Steps of the guest and of the harness are not moved,
+    but for an ``L1Map`` to where L1's tables are walked.
     """
 
     point: Point

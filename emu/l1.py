@@ -10,7 +10,7 @@ from emu.arena import HUGE_SIZE
 from emu.case import GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 from emu.guest import VNCR_ACCESSES, GuestContext, Pending, Special
 from emu.kvm.kvm_main import Kernel
-from emu.kvm.nested_state import Nested
+from emu.kvm.nested_state import L1Leaf, Nested
 from emu.kvm.state import Kvm
 
 
@@ -23,12 +23,13 @@ def l1_map(kernel: Kernel, kvm: Kvm, step: L1Map, bases: dict[int, int]) -> int:
     ipa, output = step.ipa & -size & U64, effective_address(step, bases) & -size & U64
     if _in_harness(ipa, ipa + size - 1) or _in_harness(output, output + size - 1):
         return -Errno.EINVAL
+    leaf = L1Leaf(output, step.prot, step.old)
     if step.block:
-        nested.l1.write_block(ipa, output, step.prot)
+        nested.l1.write_block(ipa, leaf)
     else:
-        nested.l1.write_page(ipa, output, step.prot)
+        nested.l1.write_page(ipa, leaf)
     if nested.used:  # else nothing of the case's is in the shadow: executor/nested.c
-        _invalidate(kernel, nested)
+        _invalidate(kernel, kvm, nested)
     return 0
 
 
@@ -41,7 +42,7 @@ def l1_table(kernel: Kernel, kvm: Kvm, step: L1Table, bases: dict[int, int]) -> 
     if _in_harness(address, address):
         return -Errno.EINVAL
     nested.l1.tables[step.level] = address
-    _invalidate(kernel, nested)
+    _invalidate(kernel, kvm, nested)
     return 0
 
 
@@ -50,8 +51,8 @@ def l1_vtcr(kernel: Kernel, kvm: Kvm, step: L1Vtcr) -> int:
     nested = _nested(kvm)
     if nested is None:
         return -Errno.EOPNOTSUPP
-    nested.l1.legal = step.legal
-    _invalidate(kernel, nested)
+    nested.l1.legal, nested.l1.hardware_af = step.legal, step.hardware_af
+    _invalidate(kernel, kvm, nested)
     return 0
 
 
@@ -67,9 +68,9 @@ def guest_l2(kvm: Kvm, guest: GuestContext, step: GuestL2, index: int) -> int:
     return 0
 
 
-def _invalidate(kernel: Kernel, nested: Nested) -> None:
+def _invalidate(kernel: Kernel, kvm: Kvm, nested: Nested) -> None:
     kernel.handle_tlbi(nested)
-    nested.used = False
+    nested.used = kvm.races is not None and kvm.races.reading
 
 
 def _nested(kvm: Kvm) -> Nested | None:

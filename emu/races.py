@@ -5,14 +5,14 @@ Nothing of this exists in a VM whose case names no point.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from emu.injection import Point
 
 if TYPE_CHECKING:
     from emu.kvm.state import Vcpu
 
-_ENTRY = Point.ENTRY  # the one point outside the path's SRCU read side
+_ENTRY: Final = Point.ENTRY  # the one point outside the path's SRCU read side
 
 
 class Deferred(NamedTuple):
@@ -79,6 +79,11 @@ class Races:
         return late
 
     # SRCU
+
+    @property
+    def reading(self) -> bool:
+        """Whether what takes place now falls into a vCPU's fault path."""
+        return self._readers > 0
 
     @property
     def waiting(self) -> bool:

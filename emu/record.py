@@ -207,7 +207,7 @@ def pack_step(step: Step) -> bytes:  # noqa: C901 - one arm a step, nothing else
         case At():
             return pack(Op.AT, _POINT_CODES[step.point], 0, 0, 0, 0, 0, 0)
         case L1Map():
-            bits, absolute = step.prot | step.block << 3, step.slot is None
+            bits, absolute = step.prot | step.block << 3 | step.old << 4, step.slot is None
             return pack(Op.L1_MAP, bits, not absolute, 0, step.slot or 0, step.ipa, step.address, 0)
         case L1Table():
             absolute = step.slot is None
@@ -215,7 +215,7 @@ def pack_step(step: Step) -> bytes:  # noqa: C901 - one arm a step, nothing else
                 Op.L1_TABLE, step.level - 1, not absolute, 0, step.slot or 0, step.address, 0, 0
             )
         case L1Vtcr():
-            return pack(Op.L1_VTCR, step.legal, 0, 0, 0, 0, 0, 0)
+            return pack(Op.L1_VTCR, step.legal | step.hardware_af << 1, 0, 0, 0, 0, 0, 0)
         case GuestL2():
             return pack(Op.GUEST_L2, _ACCESS_CODES[step.access], 0, 0, 0, step.address, 0, 0)
         case _:
@@ -270,8 +270,8 @@ def _memslot(fields: Fields) -> SetMemslot:
 
 
 def _l1_map(fields: Fields) -> L1Map:
-    slot = fields.word if fields.b & 1 else None
-    return L1Map(fields.x, slot, fields.y, fields.a & _L1_BITS, bool(fields.a >> 3 & 1))
+    slot, block, old = fields.word if fields.b & 1 else None, fields.a & 8, fields.a & 16
+    return L1Map(fields.x, slot, fields.y, fields.a & _L1_BITS, bool(block), bool(old))
 
 
 def _l1_table(fields: Fields) -> L1Table:
@@ -313,7 +313,7 @@ _DECODERS: Final[Mapping[int, Callable[[Fields], Step]]] = {
     Op.AT: lambda f: At(_at(_POINTS, f.a)),
     Op.L1_MAP: _l1_map,
     Op.L1_TABLE: _l1_table,
-    Op.L1_VTCR: lambda f: L1Vtcr(bool(f.a & 1)),
+    Op.L1_VTCR: lambda f: L1Vtcr(bool(f.a & 1), bool(f.a & 2)),
     Op.GUEST_L2: lambda f: GuestL2(_at(_ACCESSES, f.a), f.x),
 }
 OPERATIONS: Final = len(_DECODERS)

@@ -10,7 +10,7 @@ from typing import Final
 
 from emu import harness_map
 from emu.abi import HARNESS_BASE, PAGE_SHIFT, PAGE_SIZE
-from emu.arena import POOL_PFN, ROOT_PAGES, ROOT_PFN, Arena
+from emu.arena import POOL_PFN, ROOT_PAGES, ROOT_PFN, WORDS_SHIFT, Arena
 from emu.case import IPA_BITS
 from emu.descriptor import (
     ACCESS_FLAG,
@@ -27,7 +27,8 @@ from emu.descriptor import (
     takes_away,
 )
 from emu.granule import granule, vtcr
-from emu.harness_map import WORDS_SHIFT, HarnessMap, Table
+from emu.harness_map import HarnessMap
+from emu.table import Table
 
 __all__ = ["ROOT_ADDRESS", "Leaf", "Prot", "Stage2", "vtcr"]
 

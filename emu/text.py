@@ -182,13 +182,14 @@ def dump_step(step: Step) -> str:  # noqa: C901 - one arm a step, nothing else
             return f"vcpu {index}"
         case At(point):
             return f"at {point.value}"
-        case L1Map(ipa, slot, address, prot, block):
+        case L1Map(ipa, slot, address, prot, block, old):
             words = f"l1-map {ipa:#x} {_place(slot, address)}{_flags(prot, L1_BITS)}"
-            return f"{words} block" if block else words
+            return words + (" block" if block else "") + (" old" if old else "")
         case L1Table(level, slot, address):
             return f"l1-table {level} {_place(slot, address)}"
-        case L1Vtcr(legal):
-            return f"l1-vtcr {'legal' if legal else 'illegal'}"
+        case L1Vtcr(legal, hardware_af):
+            words = f"l1-vtcr {'legal' if legal else 'illegal'}"
+            return f"{words} hardware-af" if hardware_af else words
         case GuestL2(access, address):
             return f"l2 {access.value} {address:#x}"
         case _:

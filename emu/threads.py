@@ -4,6 +4,7 @@ A case that names neither a second vCPU nor a point is played by ``emu.model`` a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from emu.case import (
     Guest,
     GuestL2,
     IoEventFd,
+    L1Map,
     MemlockLimit,
     MemoryLimit,
     MmioData,
@@ -34,6 +36,7 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
+    effective_address,
 )
 from emu.injection import At, ForceAbort, ForceExit, Point
 from emu.kvm.state import KvmRun, Vcpu
@@ -46,7 +49,8 @@ if TYPE_CHECKING:
 
 THREADED: Final = frozenset({At, SelectVcpu})
 
-# What another thread can do. The rest is the guest's own doing, or the harness's.
+# What another thread can do. The rest is the guest's own doing, or the harness's; of it, another
+# vCPU of L1's can change L1's tables.
 _MOVABLE: Final = frozenset(
     {
         Age,
@@ -94,7 +98,7 @@ class Threads:
                 point = step.point
             elif isinstance(step, SelectVcpu):
                 self._select(step.index)
-            elif point is not None and self._is_moved(step):
+            elif point is not None and self._is_moved(step, point):
                 self._defer(point, index, step)
                 point = None
             else:
@@ -117,13 +121,17 @@ class Threads:
             self._races.vcpus.append(vcpu)
         self._vmm.vcpu, self._vmm.guest = vcpu, vcpu.guest
 
-    def _is_moved(self, step: Step) -> bool:
+    def _is_moved(self, step: Step, point: Point) -> bool:
         """KVM_RUN only where there is another vCPU whose path it can fall into."""
+        if type(step) is L1Map:
+            return point is Point.SWAP
         return type(step) in _MOVABLE and (type(step) is not Run or len(self._races.vcpus) > 1)
 
     def _defer(self, point: Point, index: int, step: Step) -> None:
         if isinstance(step, SetMemslot):
             self._vmm.bases[step.slot] = step.gpa  # for the accesses named after it
+        elif isinstance(step, L1Map):
+            step = replace(step, slot=None, address=effective_address(step, self._vmm.bases))
         vcpu = self._vmm.vcpu
         take = partial(self._do_deferred, vcpu, index, step)
         owner = vcpu.index if isinstance(step, Run) else None

@@ -12,7 +12,7 @@ from typing import Final
 
 import emu.kernels
 import emu.kvm
-from emu.case import Case
+from emu.case import Case, SetMemslot
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import Vcpu
 from emu.model import Model
@@ -20,6 +20,7 @@ from emu.outcome import Outcomes
 
 _SOURCES: Final = tuple(str(Path(package.__path__[0])) for package in (emu.kvm, emu.kernels))
 _ENTRY: Final = "kvm_vcpu_ioctl_run"
+_REGION: Final = "kvm_vm_ioctl_set_memory_region"
 _ABORTS: Final = ("kvm_handle_guest_abort", "kvm_handle_vncr_abort")
 
 
@@ -49,10 +50,13 @@ class Call:
 class RunTrace:
     """What one KVM_RUN passed, in order, with what other threads did meanwhile.
 
-    ``step`` is the index of its Run step.
+    ``step`` is the index of its Run step. ``regions``: the memslot steps that KVM had done before
+    the call, in that order; ``regions_after``: and until its end.
     """
 
     step: int
+    regions: tuple[SetMemslot, ...]
+    regions_after: tuple[SetMemslot, ...] = ()
     calls: list[Call] = field(default_factory=list)
     aborts: list[Abort] = field(default_factory=list)
 
@@ -62,6 +66,7 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.runs: list[RunTrace] = []
+        self._regions: list[SetMemslot] = []
         # The functions that have not returned: whose KVM_RUN, and the index in its calls.
         self._open: list[tuple[RunTrace, int]] = []
 
@@ -69,6 +74,8 @@ class _Watcher:
         if not _is_kernel(frame):
             return
         name = frame.f_code.co_name
+        if name == _REGION and event == "return" and argument == 0:
+            self._region(frame)
         if name.startswith(("_", "<")) or ("vcpu" not in frame.f_locals and not self._open):
             return
         if event == "call":
@@ -79,7 +86,7 @@ class _Watcher:
     def _enter(self, name: str, frame: FrameType) -> None:
         caller = frame.f_back
         if name == _ENTRY and caller is not None and not _is_kernel(caller):
-            trace = RunTrace(caller.f_locals["index"])
+            trace = RunTrace(caller.f_locals["index"], tuple(self._regions))
             self.runs.append(trace)
         elif self._open:
             trace = self._open[-1][0]
@@ -101,6 +108,13 @@ class _Watcher:
         calls = trace.calls
         if isinstance(result, int) and not isinstance(result, bool):
             calls[index] = Call(calls[index].name, calls[index].depth, int(result))
+        if index == 0:  # KVM_RUN itself
+            trace.regions_after = tuple(self._regions)
+
+    def _region(self, frame: FrameType) -> None:
+        caller = frame.f_back
+        if caller is not None and not _is_kernel(caller):  # not a variant, which calls this one
+            self._regions.append(caller.f_locals["step"])
 
 
 def _is_kernel(frame: FrameType) -> bool:

@@ -212,7 +212,7 @@ def _l1_map(line: Line) -> L1Map:
     ipa = line.integer(line.need("ADDRESS"))
     slot, address = _place(line)
     prot = _flags(line, L1_BITS, sum(L1_BITS.values()))
-    return L1Map(ipa, slot, address, prot, line.accept("block"))
+    return L1Map(ipa, slot, address, prot, line.accept("block"), line.accept("old"))
 
 
 def _l1_table(line: Line) -> L1Table:
@@ -220,7 +220,7 @@ def _l1_table(line: Line) -> L1Table:
 
 
 def _l1_vtcr(line: Line) -> L1Vtcr:
-    return L1Vtcr(line.pick(LEGALITY))
+    return L1Vtcr(line.pick(LEGALITY), line.accept("hardware-af"))
 
 
 def _l2(line: Line) -> GuestL2:

@@ -14,6 +14,8 @@ create mem0 size=0x2000 anon
 memslot 1 gpa=0x50000000 size=0x2000 mem0+0x0
 """
 MAPPED: Final = "l1-map 0x10000 slot0+0x1000 flags=read,write,execute\n"
+HA: Final = "l1-vtcr legal hardware-af\n"
+OLD: Final = "l1-map 0x10000 slot0+0x1000 flags=read,write old\n"
 VNCR: Final = "guest vncr-write slot0+0x110\n"
 
 DONE: Final = "0 MMIO doorbell"

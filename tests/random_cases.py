@@ -93,6 +93,7 @@ l1-map 0x6008 slot2+0x0 flags=read,write
 l1-map 0xfffffff000 slot0+0x0 flags=read
 l1-map 0x200000 slot0+0x0 flags=read,write block
 l1-map 0x10000000000 slot0+0x0 flags=read
+l1-map 0x6000 slot0+0x1000 flags=read,write old
 """).steps
 L1_TABLES: Final = text.load("""\
 vm nested
@@ -101,6 +102,7 @@ l1-table 2 0x9000000
 l1-table 3 0x9000000
 l1-vtcr illegal
 l1-vtcr legal
+l1-vtcr legal hardware-af
 """).steps
 L2_ADDRESSES: Final = (
     *(page + offset for page in range(0x3000, 0x9000, 0x1000) for offset in (0, 0xFFC)),
@@ -216,6 +218,8 @@ l1-map 0x5000 slot0+0x1000 flags=read
 l1-table 3 0x9000000
 l1-vtcr illegal
 l1-vtcr legal
+l1-vtcr legal hardware-af
+l1-map 0x4000 slot0+0x0 flags=read old
 l2 read64 0x4000
 l2 write64 0x5008
 l2 fetch 0x4000
@@ -229,6 +233,7 @@ at entry
 at lookup
 at map
 at pin
+at swap
 vcpu 1
 vcpu 0
 force-exit unknown

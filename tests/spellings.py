@@ -115,9 +115,12 @@ STEPS: Final[list[tuple[str, Step]]] = [
     ("at map", At(Point.MAP)),
     ("l1-map 0x10000 slot0+0x10", L1Map(0x1_0000, 0, 0x10, 0, False)),
     ("l1-map 0x0 0x10 flags=read,write,execute block", L1Map(0, None, 0x10, 7, True)),
+    ("l1-map 0x0 0x10 old", L1Map(0, None, 0x10, 0, False, True)),
+    ("l1-map 0x0 0x10 flags=read block old", L1Map(0, None, 0x10, 1, True, True)),
     ("l1-table 3 slot0-0x8", L1Table(3, 0, U64 - 7)),
     ("l1-table 1 0x10", L1Table(1, None, 0x10)),
     ("l1-vtcr illegal", L1Vtcr(False)),
+    ("l1-vtcr legal hardware-af", L1Vtcr(True, True)),
     ("l2 read64 0x10000", GuestL2(Access.READ64, 0x1_0000)),
 ]
 

@@ -115,10 +115,16 @@ STEPS_BY_TYPE: Final[dict[type[Step], SearchStrategy[Step]]] = {
     SelectVcpu: st.builds(SelectVcpu, st.integers(0, VCPUS - 1)),
     At: st.builds(At, st.sampled_from(Point)),
     L1Map: st.builds(
-        L1Map, NUMBERS, st.one_of(st.none(), SLOTS), NUMBERS, st.integers(0, 7), st.booleans()
+        L1Map,
+        NUMBERS,
+        st.one_of(st.none(), SLOTS),
+        NUMBERS,
+        st.integers(0, 7),
+        st.booleans(),
+        st.booleans(),
     ),
     L1Table: st.builds(L1Table, st.integers(1, 3), st.one_of(st.none(), SLOTS), NUMBERS),
-    L1Vtcr: st.builds(L1Vtcr, st.booleans()),
+    L1Vtcr: st.builds(L1Vtcr, st.booleans(), st.booleans()),
     GuestL2: st.builds(GuestL2, st.sampled_from(Access), NUMBERS),
 }
 

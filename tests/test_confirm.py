@@ -17,6 +17,7 @@ from triage import confirmed as page
 from triage.commands import confirm as command
 from triage.confirm import Answer, Seen, Subject
 from triage.ending import UserError
+from triage.observation import Injector
 from triage.screen import show
 
 NAME = "C2-gmem_abort-natural"
@@ -93,6 +94,23 @@ def test_what_the_kernel_says_meanwhile_is_a_finding_of_its_own(
     campaign(Path("campaign"), finding(NAME, "v7.3", 1))
     monkeypatch.setattr(command, "live_machine", lambda *_: nullcontext(machine))
     assert call("triage", "confirm", NAME, "--live", "an-image").status == status
+
+
+def test_what_injects_errors_can_be_chosen(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def start(_image: str, _cases: object, by: object) -> nullcontext[StandIn]:
+        asked.append(by)
+        return nullcontext(StandIn("v7.3"))
+
+    campaign(Path("campaign"), finding(NAME, "v7.3", 1))
+    monkeypatch.setattr(command, "live_machine", start)
+    words = ("triage", "confirm", NAME, "--live", "an-image")
+    assert call(*words).status == call(*words, "--inject", "debugfs").status == 1
+    assert asked == [Injector.BREAKPOINT, Injector.DEBUGFS]
+    ended = call(*words, "--inject", "prayer")
+    assert (ended.status, len(asked)) == (2, 2)
+    assert ended.err.startswith("gff: unknown injector 'prayer'")
 
 
 def test_a_case_that_cannot_be_played_confirms_nothing(

@@ -18,7 +18,7 @@ from emu.live.process import Process
 from emu.live.protocol import Failed, Kind, ProtocolError
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Host, Unsupported, objection
-from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
+from emu.outcome import IDLE, DirtyLog, Outcomes, Refusal, RunOutcome
 from tests.executor import decoder, needs_compiler
 
 HOST = Host(
@@ -41,7 +41,7 @@ RUN = RunOutcome(
     access=2,
     moved=False,
     changed=True,
-    exceptions=((1, 0x9600_0010), (2, 0x9600_0021)),
+    exceptions=((1, 0x9600_0010), (IDLE, 0x8600_0014)),
     injected=True,
     stuck=False,
     sigbus=True,
@@ -57,7 +57,7 @@ def wired(run: RunOutcome) -> bytes:
     marks = (run.fresh, run.moved, run.changed, run.stuck, run.sigbus)
     marks_of_others = (run.vcpu, run.others_changed, run.injected)
     packed = struct.pack("<IIiiIIi4Q8BII", 1, *numbers, *run.union, *marks, *marks_of_others, 2, 3)
-    return packed + b"".join(struct.pack("<II", *each) for each in run.exceptions)
+    return packed + b"".join(struct.pack("<iI", *each) for each in run.exceptions)
 
 
 def test_outcomes_keep_every_field_and_their_order() -> None:
@@ -131,6 +131,25 @@ MORE = [
         "vm nested\nl2 walk 0x1000\n",
         "step 1: l2 walk: L2 has no table of its own for it",
     ),
+    (
+        NESTED_HOST,
+        "vm nested\nvm cold\nmemory-limit on\nguest read8 0x0\nguest vncr-read 0x0\nrun\n",
+        "step 3: a cold L1 has code of its own to run before L2's",
+    ),
+    (NESTED_HOST, "vm nested\nvm cold\nguest vncr-read 0x0\nl2 read8 0x0\nrun\n", ""),
+    (NESTED_HOST, "vm nested\nmemory-limit on\nl2 read8 0x0\nrun\n", ""),
+    (NESTED_HOST, "vm nested\nvm cold\nmemory-limit on\nguest read8 0x0\nrun\n", ""),
+    (
+        NESTED_HOST,
+        "vm nested\nguest vncr-read 0x0\nl1-vtcr illegal\nrun\n",
+        "step 1: vncr-read: L2's own code may be out of its reach",
+    ),
+    (
+        NESTED_HOST,
+        "vm nested\nl1-table 2 0x0\nguest vncr-write 0x0\nrun\n",
+        "step 2: vncr-write: L2's own code may be out of its reach",
+    ),
+    (NESTED_HOST, "vm nested\nl1-table 3 0x0\nl1-vtcr legal\nguest vncr-write 0x0\nrun\n", ""),
     (NESTED_HOST, "vm protected\nrun\n", "the executor makes no VM of this kind"),
 ]
 
@@ -175,6 +194,8 @@ def test_of_two_machines_the_one_for_nested_guests_gets_these_and_no_others() ->
     assert [each.line for each in pair.complaints()] == ["plain", "nested"]
 
 
+SLOT = "create mem0 size=0x1000 {}\nmemslot 0 gpa=0x40000000 size=0x1000 mem0+0x0\n"
+
 UNSUPPORTED = [
     #  case                                            what is said
     ("fail kvm_gmem_get_pfn EIO\n", "step 1: a stock kernel injects no errors"),
@@ -186,6 +207,14 @@ UNSUPPORTED = [
         "step 1: walk: TTBR1_EL1 has no room for a table past 2^48",
     ),
     ("guest dc-cvac 0x0\n", "step 1: dc-cvac: the CPU does nothing for it"),
+    (
+        f"{SLOT.format('device')}guest walk slot0+0x8\n",
+        "step 3: walk: its table is in a device's memory",
+    ),
+    (
+        f"guest at-walk 0x40000ff8\n{SLOT.format('device')}",
+        "step 1: at-walk: its table is in a device's memory",
+    ),
     (
         "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x2\n",
         "step 2: fetch: the CPU does not look at its alignment, or too late",
@@ -204,6 +233,8 @@ SUPPORTED = [
     "create mem0 size=0x200000 thp\ncreate mem1 size=0x200000 hugetlb\ndirty-log slot0\n",
     "create mem0 size=0x1000 anon\nuserfault mem0+0x0 size=0x1000 missing\n",
     "run immediate-exit bad-argument other-mm signal\n",
+    f"{SLOT.format('device')}guest walk 0x40001000\nguest read64 slot0+0x0\n",
+    f"{SLOT.format('anon')}guest walk slot0+0x0\n",
     "memslot 0 gpa=0x1001 size=0x1000\nguest fetch slot0+0x3\n",
     "create mem0 size=0x1000 file\npoison mem0+0x0\nmemory-limit on\n",
 ]

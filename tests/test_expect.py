@@ -147,6 +147,9 @@ def test_what_may_come_of_an_access_in_one_of_two_worlds_may_come_of_it() -> Non
     assert l2_effects(worlds, L1Tables(), Access.READ64, 0x5000) is None
 
 
+OLD: Final = "l1-map 0x5000 slot0+0x0 flags=read old\n"
+HA: Final = "l1-vtcr legal hardware-af\n"
+
 NESTED: Final = [
     # VNCR: the file's fault is told, and what the VMM's own memory cannot give is L1's exception.
     (GMEM, "guest vncr-read slot0+0x110", DONE),
@@ -194,6 +197,17 @@ NESTED: Final = [
      EXCEPTION),
     (GMEM + "l1-map 0x5000 slot0+0x0 flags=read\nl1-vtcr illegal\nl1-vtcr legal\n",
      "l2 read64 0x5008", DONE),
+    # L1's access flags.
+    (GMEM + OLD, "l2 read64 0x5008", EXCEPTION),
+    (GMEM + OLD, "l2 dc-cvac 0x5008", EXCEPTION),
+    (GMEM + OLD, "l2 prefetch 0x5008", DONE),
+    ("l1-map 0x5000 0x10000000000 flags=read old\n", "l2 read64 0x5008", EXCEPTION),
+    (GMEM + HA + OLD, "l2 read64 0x5008", DONE),
+    (GMEM + HA + OLD, "l2 write64 0x5008", EXCEPTION),
+    (GMEM + OLD + HA, "l2 read64 0x5008", DONE),
+    (GMEM + OLD + HA + "l1-vtcr legal\n", "l2 read64 0x5008", None),
+    (GMEM + OLD + "l1-vtcr legal\n", "l2 read64 0x5008", EXCEPTION),
+    (GMEM + HA + "l1-vtcr legal\nl1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5008", DONE),
 ]  # fmt: skip
 
 

@@ -70,6 +70,19 @@ def test_an_errno_of_guest_memfd_reaches_the_vmm_with_a_memory_fault(
     assert told == [f"-1 {errno} {REPORTED}", "0 MMIO doorbell injected"]
 
 
+@pytest.mark.parametrize("site", ["kvm_pgtable_stage2_map", "kvm_mmu_topup_memory_cache"])
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_cold_guest_meets_the_faults_of_the_models_and_no_others(
+    machine: LiveMachine, site: str, nth: int
+) -> None:
+    """Of code, tables, and one page of the case, and none between its accesses, nor at the end."""
+    accesses = "guest read64 slot0+0x0\nguest write64 slot0+0x8\n"
+    case = text.load(f"vm cold\n{GMEM}fail {site} EIO nth={nth}\n{accesses}run\n")
+    model = Model().run(case, KERNELS["v7.3"])
+    assert expected_lines(played(machine, case), {}) == expected_lines(model, {})
+    assert model.runs[0].injected == (nth < 5)
+
+
 def test_what_a_case_did_not_reach_does_not_fail_in_the_next_one(machine: LiveMachine) -> None:
     played(machine, text.load(f"{GMEM}fail kvm_gmem_get_pfn {Errno.EIO.name}\nrun\n"))
     (run,) = played(machine, text.load(f"{GMEM}guest read64 slot0+0x0\nrun\n")).runs

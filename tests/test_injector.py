@@ -31,7 +31,7 @@ class Cpu:
         self._bytes = bytearray()
         self.breakpoints: set[int] = set()
         self.registers = [0] * 33
-        self.steps = 0
+        self.steps = self.idle_steps = 0
         self._taken(b"\x03")
         self._say(b"T02thread:01;")
         self._served_until_it_runs()
@@ -62,6 +62,10 @@ class Cpu:
             return
         if kind == b"s":
             self.steps += 1
+            if self.idle_steps:
+                self.idle_steps -= 1
+            else:
+                self.registers[32] += 4
             self._say(b"T05thread:01;")
             return
         if kind == b"G":
@@ -128,6 +132,15 @@ def test_the_nth_call_from_then_on_fails_once_and_the_others_run() -> None:
         assert cpu.ask(Ask.FIRED, sites.index(Site.KVM_GMEM_GET_PFN) + 1) == 1
         assert cpu.ask(Ask.FIRED, sites.index(Site.KVM_FAULTIN_PFN) + 1) == 0
         assert cpu.breakpoints == {HOOK_AT}
+
+
+def test_a_step_that_does_nothing_makes_no_second_call_of_one() -> None:
+    with started() as cpu:
+        cpu.ask(Ask.FAIL, failing(Site.KVM_GMEM_GET_PFN, Errno.EIO, 2))
+        cpu.idle_steps = 2
+        assert cpu.call(SITE_AT) is None
+        assert (cpu.steps, cpu.registers[32]) == (3, SITE_AT + 4)
+        assert cpu.call(SITE_AT) == (1 << 64) - Errno.EIO
 
 
 def test_two_errors_wait_for_the_same_function_each_with_its_count() -> None:

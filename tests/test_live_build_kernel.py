@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from emu.live import build_config, build_kernel, build_patches, build_tools, images
+from emu.live import build_config, build_coverage, build_kernel, build_patches, build_tools, images
 from emu.live.build_kernel import Recipe
 from emu.live.build_source import Origin, Tree
 from emu.live.build_variants import variant
@@ -93,6 +93,16 @@ def test_whatever_a_kernel_is_made_of_is_in_its_key(tree: Tree) -> None:
         dataclasses.replace(made, patches=(patch, *made.patches[1:])).digest(tree),
     }
     assert len(keys) == 6
+
+
+def test_another_way_to_find_lines_makes_another_kernel_where_lines_are_found(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced, plain = recipe("v7.3-kcov"), recipe("v7.3")
+    keys = traced.digest(tree), plain.digest(tree)
+    monkeypatch.setattr(build_coverage, "_MADE_BY", ("build_tools.py",))
+    assert traced.digest(tree) != keys[0]
+    assert plain.digest(tree) == keys[1]
 
 
 def test_a_kernel_of_another_recipe_is_not_the_one(

@@ -15,7 +15,7 @@ from emu.guest import VNCR_ACCESSES
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import describe
-from tests.nested import DONE, FAULT, L1_FAULT, L2_FAULT, MAPPED, NESTED, TOLD, VNCR, run
+from tests.nested import DONE, FAULT, HA, L1_FAULT, L2_FAULT, MAPPED, NESTED, OLD, TOLD, VNCR, run
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,98 @@ FORWARDED = [
 @pytest.mark.parametrize(("l1", "access", "esr"), FORWARDED)
 def test_a_fault_in_l1s_tables_is_l1s(model: Model, l1: str, access: str, esr: str) -> None:
     assert run(model, f"{l1}\nl2 {access}\nrun") == [f"{DONE} exception={esr}"]
+
+
+# (the leaf of 0x10000, L2's access, what L1 gets where nobody sets access flags)
+FLAGLESS = [
+    # Observed on 7.3.4.
+    ("0x10000 slot0+0x0 flags=read,write old", "read64 0x10010", "0x93c0800b"),
+    ("0x10000 slot0+0x0 flags=write old", "read64 0x10010", "0x93c0800b"),  # permissions later
+    ("0x10000 0x60000000 flags=read old", "write64 0x10010", "0x93c0804b"),  # and slots
+    ("0x0 slot0+0x0 flags=read,execute block old", "fetch 0x1000", "0x8200000a"),
+    # Not run.
+    ("0x10000 0x7fffffff0000 flags=read old", "read64 0x10010", "0x93c08003"),  # size first
+]
+
+
+@pytest.mark.parametrize(("leaf", "access", "esr"), FLAGLESS)
+def test_a_leaf_without_access_flag_is_a_fault_of_l1s(
+    model: Model, leaf: str, access: str, esr: str
+) -> None:
+    body = f"l1-map {leaf}\nl2 {access}\nrun"
+    assert run(model, body) == [f"{DONE} exception={esr}"]
+
+
+# (release, what two accesses of L2 come to, the second when HA is off again)
+HARDWARE_AF = [
+    # Observed, but for 7.2.
+    ("v7.3 v7.2 v7.1 v7.0 clean", [DONE, DONE]),
+    ("v6.19 v6.18", [f"{DONE} exception=0x93c0800b"] * 2),
+]
+
+
+@pytest.mark.parametrize(("kernels", "shown"), HARDWARE_AF)
+@pytest.mark.parametrize("old", [OLD, "l1-map 0x0 slot0+0x0 flags=read block old\n"])
+def test_an_access_flag_is_set_where_l1_asks_for_it_and_stays(
+    model: Model, kernels: str, shown: list[str], old: str
+) -> None:
+    access = "l2 read64 0x{}\nrun\n"
+    where = "10010" if old == OLD else "10"
+    body = f"{HA}{old}{access.format(where)}l1-vtcr legal\n{access.format(where)}"
+    level = shown if old == OLD else [line.replace("0x93c0800b", "0x93c0800a") for line in shown]
+    for kernel in kernels.split():
+        assert run(model, body, kernel) == level
+
+
+# (what L1 writes while KVM sets an access flag, what L2's load comes to)
+SWAPPED = [
+    ("0x10000 slot0+0x1000 flags=read,write", DONE),
+    ("0x10000 slot0+0x1000 flags=read,write old", DONE),  # the same again: nothing was seen
+    ("0x10000 slot0+0x0 flags=read old", DONE),
+    ("0x10000 slot0+0x0 flags=write", f"{DONE} exception=0x93c0800f"),
+    ("0x10000 0x60000000 flags=read", "0 MMIO gpa=0x60000010 len=8 read"),
+    ("0x0 0x60000000 flags=read block", "0 MMIO gpa=0x60010010 len=8 read"),
+    ("0x20000 0x60000000 flags=read", DONE),
+]
+
+
+@pytest.mark.parametrize(("leaf", "shown"), SWAPPED)
+def test_what_l1_writes_while_its_access_flag_is_set_is_what_counts(
+    model: Model, leaf: str, shown: str
+) -> None:
+    body = f"{HA}{OLD}at swap\nl1-map {leaf}\nl2 read64 0x10010\nrun"
+    assert run(model, body) == [shown]
+
+
+def test_a_walk_begins_again_only_where_its_own_leaf_has_changed(model: Model) -> None:
+    body = f"{HA}{OLD}at swap\nl1-map {{}} slot0+0x1000 flags=read\nl2 read64 0x10010\nrun"
+    assert run(model, body.format("0x10000"), "bad-nested-walk-again") == ["-1 EAGAIN UNKNOWN"]
+    assert run(model, body.format("0x20000"), "bad-nested-walk-again") == [DONE]
+
+
+def test_l1_writes_where_its_line_says_whatever_its_slot_is_later(model: Model) -> None:
+    leaf = "l1-map 0x10000 slot0+0x0 flags=read\n"
+    body = f"{HA}{OLD}at swap\n{leaf}memslot 0 delete\nl2 read64 0x10010\nrun"
+    assert run(model, body) == ["0 MMIO gpa=0x40000010 len=8 read"]
+
+
+def test_what_l1_wrote_at_a_swap_is_forgotten_with_its_next_change(model: Model) -> None:
+    body = f"{HA}{OLD}at swap\nl1-map 0x10000 slot0+0x0 flags=read\nl2 read64 0x10010\nrun\n"
+    body += "l1-map 0x10000 slot0+0x0 flags=write\nl2 read64 0x10010\nrun"
+    assert run(model, body) == [DONE, f"{DONE} exception=0x93c0800f"]
+
+
+@pytest.mark.parametrize("point", ["entry", "walk", "lookup", "pin", "map"])
+def test_elsewhere_what_l1_does_is_not_moved(model: Model, point: str) -> None:
+    body = f"{MAPPED}l2 read64 0x10010\nat {point}\nl1-map 0x10000 slot0+0x0 flags=write\nrun"
+    assert run(model, body) == [f"{DONE} exception=0x93c0800f"]
+
+
+def test_only_the_first_leaf_of_a_table_is_where_bad_swap_address_looks(model: Model) -> None:
+    body = "l1-map {0} slot0+0x0 flags=read old\nl2 read64 {0}\nrun"
+    kernel = "bad-nested-swap-address"
+    assert run(model, HA + body.format("0x200000"), kernel) == [DONE]
+    assert run(model, HA + body.format("0x201000"), kernel) == ["hang EINTR INTR"]
 
 
 L2 = [

@@ -24,6 +24,8 @@ NESTED = (
     "l2-released",  # S1
     "l2-poisoned",
     "l2-permission",
+    "l2-old",
+    "l2-old-hardware-af",
     "l2-vttbr-no-slot",  # S3
     "l2-vtcr-illegal",
     "l2-table-no-slot",

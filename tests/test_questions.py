@@ -31,6 +31,8 @@ NO_OPINION: Final = [
     # L2's own code may be what fails.
     "vm nested\nl2 read64 0x5000\nmemory-limit on\nrun\n",
     "vm nested\nl1-map 0x0 0x5000 flags=write\nl2 dc-cvac 0x0\nrun\n",
+    # L1's tables are the older or the newer ones.
+    "vm nested\n" + GMEM + "at swap\nl1-map 0x0 0x5000 flags=read\nl2 read64 0x0\nrun\n",
 ]
 
 
@@ -75,6 +77,15 @@ TOLD: Final = [
         GMEM + "release gmem0\nguest read64 slot0+0x0\nguest read64 0x9000000\n"
         "guest read64 0x9000008\nrun\nskip\nskip\nrun\n",
         {"access": 5},
+    ),
+    # L1's tables are what L1 made them, but where another vCPU of L1's is in the midst of it.
+    (
+        "vm nested\nat map\nl1-map 0x0 0x5000 flags=read\nl2 read64 0x0\nrun\n",
+        {"ret": -1, "errno": int(Errno.EFAULT)},
+    ),
+    (
+        "vm nested\nat swap\nl2 read64 0x0\nl1-map 0x0 0x5000 flags=read\nrun\n",
+        {"ret": -1, "errno": int(Errno.EFAULT)},
     ),
     # A race: before or after, and nothing else.
     (

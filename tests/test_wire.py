@@ -81,11 +81,14 @@ RECORDS: Final = [
     ("memlock-limit on", record(23, 1)),
     ("vcpu 3", record(24, 3)),
     ("at map", record(25, 4)),
+    ("at swap", record(25, 5)),
     ("l1-map 0x1 slot5+0x2 flags=read,execute block", record(26, 13, 1, 0, 5, 1, 2)),
     ("l1-map 0x1 0x2", record(26, 0, 0, 0, 0, 1, 2)),
+    ("l1-map 0x1 0x2 flags=write old", record(26, 18, 0, 0, 0, 1, 2)),
     ("l1-table 3 slot5+0x2", record(27, 2, 1, 0, 5, 2)),
     ("l1-table 1 0x2", record(27, 0, 0, 0, 0, 2)),
     ("l1-vtcr legal", record(28, 1)),
+    ("l1-vtcr illegal hardware-af", record(28, 2)),
     ("l2 write64 0x2", record(29, 18, 0, 0, 0, 2)),
 ]
 

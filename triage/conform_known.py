@@ -33,7 +33,7 @@ from emu.case import (
 from emu.guest import SAME_ACCESS_LIMIT
 from emu.injection import Fail
 from emu.kvm.state import HOST_IPA_BITS, USER_TOP, user_address
-from emu.outcome import IDLE, Refusal, RunOutcome
+from emu.outcome import Refusal, RunOutcome
 from triage.conform_divergence import Divergence
 
 
@@ -182,43 +182,6 @@ def _given_up(case: Case, found: Divergence) -> bool:
     )
 
 
-def _walk_of_a_device(case: Case, found: Divergence) -> bool:
-    """The guest has its stage-1 tables in a device's memory: those of the walk that the live
-    machine is at, or that it took an exception of.
-    """
-    model, live = found.model, found.live
-    if not isinstance(model, RunOutcome) or not isinstance(live, RunOutcome):
-        return False
-    taken = (each for each in live.exceptions if each not in model.exceptions)
-    access = next((index for index, _ in taken), live.access)
-    step, before = case.steps[access], case.steps[: found.step]
-    if (
-        access < 0
-        or not isinstance(step, Guest)
-        or ACCESS_FACTS[step.access].direction is not Direction.WALK
-    ):
-        return False
-    kinds = {each.index: each.kind for each in before if isinstance(each, CreateMem)}
-    address = _address(case, access)
-    return any(
-        each.mem is not None
-        and kinds.get(each.mem.index) is MemKind.DEVICE
-        and each.gpa <= address < each.gpa + each.size
-        for each in before
-        if isinstance(each, SetMemslot)
-    )
-
-
-def _queue_of_a_cold_guest(case: Case, found: Divergence) -> bool:
-    """An error is met between two accesses, where on the model there is nothing to fault on."""
-    model, live = found.model, found.live
-    if not case.vm.cold or not isinstance(model, RunOutcome) or not isinstance(live, RunOutcome):
-        return False
-    between = live.access == IDLE and live.ret < 0 and (model.ret == 0 or model.access != IDLE)
-    waiting = any(isinstance(step, Fail) for step in case.steps[: found.step])
-    return between and (waiting or limited(case, found.step))
-
-
 _FSC: Final = 0x3F
 _SIZE: Final = (0x00, 0x01, 0x02, 0x03)
 _EXTERNAL: Final = (0x10, 0x14, 0x15, 0x16, 0x17)
@@ -265,18 +228,6 @@ KNOWN: Final = (
         f"the model takes a fault for endless after {SAME_ACCESS_LIMIT} times, a kernel goes on"
         " when no more errors are injected",
         _given_up,
-    ),
-    Known(
-        "cold-queue",
-        "in a cold VM the executor's guest faults on the queue of its accesses; the model's has"
-        " none",
-        _queue_of_a_cold_guest,
-    ),
-    Known(
-        "device-walk",
-        "a walk of stage-1 tables in a device's memory does not come to an end on QEMU's CPU, or to"
-        " an external abort; the model leaves it out",
-        _walk_of_a_device,
     ),
     Known(
         "host-va-limit",

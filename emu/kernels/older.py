@@ -1,7 +1,8 @@
 """Releases before 7.3, walked back one by one: a release is the class of the next one, undone.
 
-All of it is read, none of it run, but for the leaks that ``v7.3`` has: Debian's 6.18.15, 6.19.14,
-7.0.13, 7.1.13 and 7.2.12 showed both. Before 6.18 arm64 has no guest_memfd.
+All of it is read, none of it run, but for what is called observed, and for the leaks that ``v7.3``
+has: Debian's 6.18.15, 6.19.14, 7.0.13, 7.1.13 and 7.2.12 showed both. Before 6.18 arm64 has no
+guest_memfd.
 """
 
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Final
 from emu.abi import Errno, MemFlag
 from emu.kernels.releases import V73
 from emu.kvm.memslots import MemoryRegion
+from emu.kvm.nested_state import L1Stage2
 from emu.kvm.state import Gmem, Kvm, MemorySlot, Vcpu
 from emu.syndrome import FSC, FSC_EXCL_ATOMIC, LST
 
@@ -75,7 +77,8 @@ class V70(V71):
 
 class V619(V70):
     """Linux 6.19. Inferred: 64-byte loads and stores have no exit of their own, and an unsupported
-    atomic or exclusive access is an unsupported fault status.
+    atomic or exclusive access is an unsupported fault status. Observed on 6.19.14 and 6.18.15, not
+    on 7.0.13: no access flag is set in L1's stead, whatever its VTCR_EL2 says.
     Leaves: all that ``v7.0`` leaves; the leak was observed.
     """
 
@@ -89,6 +92,10 @@ class V619(V70):
         """LDST64B is not told apart."""
         vcpu.fault.esr &= ~LST
         return super().io_mem_abort(vcpu, fault_ipa)
+
+    def walk_sets_af(self, _l1: L1Stage2) -> bool:
+        """HA is RES0 in L1's VTCR_EL2 (9d2de5182559, in 7.0)."""
+        return False
 
 
 class V618(V619):

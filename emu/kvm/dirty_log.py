@@ -3,12 +3,14 @@
 KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is off: reading the log clears it and write-protects at once.
 """
 
+from typing import Final
+
 from emu.abi import USER_MEM_SLOTS, Errno, MemFlag
 from emu.kvm.host_mm import HostMm
 from emu.kvm.state import Kvm, MemorySlot
 
 # Plain names, for the hot path: see emu.abi.
-_LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
+_LOG_DIRTY: Final = MemFlag.LOG_DIRTY_PAGES
 
 
 class DirtyLogging(HostMm):

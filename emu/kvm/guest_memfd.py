@@ -4,13 +4,15 @@ Every access on arm64 is a shared one: memory attributes are not built there, so
 part. Folios are pages here; they are charged to the VMM's cgroup when first asked for.
 """
 
+from typing import Final
+
 from emu.abi import Errno, GmemFlag
 from emu.injection import Point, Site
 from emu.kvm.inject_fault import InjectFault
 from emu.kvm.state import Gmem, Kvm, MemorySlot
 
-_PIN = Point.PIN  # a plain name, for the hot path
-_KNOWN_FLAGS = GmemFlag.MMAP | GmemFlag.INIT_SHARED
+_PIN: Final = Point.PIN  # a plain name, for the hot path
+_KNOWN_FLAGS: Final = GmemFlag.MMAP | GmemFlag.INIT_SHARED
 
 
 class GuestMemfd(InjectFault):

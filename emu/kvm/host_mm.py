@@ -24,14 +24,14 @@ from emu.kvm.userfault import Userfault, write_protected
 _OBJECT_LIMIT: Final = 1 << USER_STRIDE_SHIFT
 
 # Plain names, for the hot path: see emu.abi.
-_ANONYMOUS = MemKind.ANONYMOUS
-_FILE = MemKind.FILE
-_THP = MemKind.THP
-_HUGETLB = MemKind.HUGETLB
-_PIN = Point.PIN
-_READ_WRITE = Protection.READ_WRITE
-_NONE = Protection.NONE
-_NOT_CHARGED = frozenset({MemKind.DEVICE, MemKind.PFNMAP})  # no pages of the system's
+_ANONYMOUS: Final = MemKind.ANONYMOUS
+_FILE: Final = MemKind.FILE
+_THP: Final = MemKind.THP
+_HUGETLB: Final = MemKind.HUGETLB
+_PIN: Final = Point.PIN
+_READ_WRITE: Final = Protection.READ_WRITE
+_NONE: Final = Protection.NONE
+_NOT_CHARGED: Final = frozenset({MemKind.DEVICE, MemKind.PFNMAP})  # no pages of the system's
 
 
 class HostMm(Userfault):

@@ -5,6 +5,8 @@ as a huge page is 32 or 512 MiB elsewhere, and none of those is ever free. The p
 holds as many pages as are asked for, at no charge to the memory limit.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, Errno
 from emu.arena import HUGE_PFN, HUGE_SHIFT, HUGE_SIZE
 from emu.case import MemKind
@@ -12,9 +14,9 @@ from emu.injection import Site
 from emu.kvm.mmu_notifier import MmuNotifier
 from emu.kvm.state import Huge, Kvm, UserMemory, user_object
 
-_POISONED = -Errno.EHWPOISON
-_HUGETLB = MemKind.HUGETLB
-_FRAMES = HUGE_SIZE >> PAGE_SHIFT
+_POISONED: Final = -Errno.EHWPOISON
+_HUGETLB: Final = MemKind.HUGETLB
+_FRAMES: Final = HUGE_SIZE >> PAGE_SHIFT
 
 
 class HugePages(MmuNotifier):

@@ -4,8 +4,11 @@ The guest of a case runs at EL1 with SError unmasked, so each is taken at the ne
 latest; the model takes it at once, which no caller can tell apart.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_MASK
 from emu.access import Access
+from emu.harness import LEVEL1_TABLES, TTBR0
 from emu.kvm.pgtable import Pgtable
 from emu.kvm.state import Vcpu
 from emu.syndrome import (
@@ -24,7 +27,7 @@ from emu.syndrome import (
     is_iabt,
 )
 
-_WALKS = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
+_WALKS: Final = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
 
 
 class InjectFault(Pgtable):
@@ -52,12 +55,18 @@ class InjectFault(Pgtable):
     def kvm_find_s1_desc_level(self, vcpu: Vcpu) -> int | None:
         """The level of the guest's stage-1 table that the fault is in (arch/arm64/kvm/at.c).
 
-        The tables of a case, which TTBR1_EL1 points to, are of level 1.
+        The tables of a case, which TTBR1_EL1 points to, are of level 1. The harness's fault
+        in a cold VM only.
         """
+        ipa = fault_ipa(vcpu.fault.hpfar)
+        if ipa == TTBR0:
+            return 0
+        if ipa in LEVEL1_TABLES:
+            return 1
         current = vcpu.guest.current
         if current is None or current.access not in _WALKS:
             return None
-        return 1 if current.address & PAGE_MASK == fault_ipa(vcpu.fault.hpfar) else None
+        return 1 if current.address & PAGE_MASK == ipa else None
 
     def kvm_inject_size_fault(self, vcpu: Vcpu) -> None:
         """A level-0 address size fault, of the kind that the abort was."""

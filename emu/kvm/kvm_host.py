@@ -1,5 +1,7 @@
 """include/linux/kvm_host.h: what every part of KVM uses."""
 
+from typing import Final
+
 from emu.abi import ExitReason
 from emu.case import RunFlag
 from emu.injection import Point
@@ -7,9 +9,9 @@ from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.races import Races
 
 # Plain names, for the hot path: see emu.abi.
-_WALK = Point.WALK
-_LOOKUP = Point.LOOKUP
-_MAP = Point.MAP
+_WALK: Final = Point.WALK
+_LOOKUP: Final = Point.LOOKUP
+_MAP: Final = Point.MAP
 
 
 class KvmHost:

@@ -4,6 +4,8 @@ Both return 0 or a negative errno. Their steps, in this order: decode, top up th
 cache, look up, pin the page, map it.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, Errno, MemFlag
 from emu.arena import HUGE_SIZE
 from emu.case import MemKind
@@ -14,22 +16,22 @@ from emu.stage2 import Prot
 from emu.syndrome import FSC, FSC_EXCL_ATOMIC, PERMISSION, S1PTW, WNR, fault_ipa, is_iabt
 
 # Plain names, for the hot path: see emu.abi.
-_READ = Prot.R
-_READ_WRITE = Prot.R | Prot.W
-_EXECUTE = Prot.X
-_AGAIN = -Errno.EAGAIN
-_POISONED = -Errno.EHWPOISON
-_LOG_DIRTY = int(MemFlag.LOG_DIRTY_PAGES)
-_READONLY = int(MemFlag.READONLY)
-_ANONYMOUS = MemKind.ANONYMOUS
-_HUGETLB = MemKind.HUGETLB
-_DEVICE = MemKind.DEVICE
-_DEVICE_MEMORY = Prot.DEVICE
-_LAST_LEVEL = 3
-_LEVEL = 3  # the bits of a fault status that say at which
+_READ: Final = Prot.R
+_READ_WRITE: Final = Prot.R | Prot.W
+_EXECUTE: Final = Prot.X
+_AGAIN: Final = -Errno.EAGAIN
+_POISONED: Final = -Errno.EHWPOISON
+_LOG_DIRTY: Final = int(MemFlag.LOG_DIRTY_PAGES)
+_READONLY: Final = int(MemFlag.READONLY)
+_ANONYMOUS: Final = MemKind.ANONYMOUS
+_HUGETLB: Final = MemKind.HUGETLB
+_DEVICE: Final = MemKind.DEVICE
+_DEVICE_MEMORY: Final = Prot.DEVICE
+_LAST_LEVEL: Final = 3
+_LEVEL: Final = 3  # the bits of a fault status that say at which
 
 # Of the VMAs that can be, an ordinary file's and one without struct pages lack VM_MTE_ALLOWED.
-_WITHOUT_TAGS = (MemKind.FILE, MemKind.PFNMAP)
+_WITHOUT_TAGS: Final = (MemKind.FILE, MemKind.PFNMAP)
 
 
 def kvm_is_write_fault(esr: int) -> bool:

@@ -7,6 +7,7 @@ fault path any more: only then its pages leave stage 2. A vCPU that has found it
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -23,19 +24,19 @@ from emu.kvm.dirty_log import DirtyLogging
 from emu.kvm.state import USER_TOP, Gmem, Kvm, MemorySlot, UserMemory, user_address
 
 # Plain names, for the hot path.
-_GUEST_MEMFD = MemFlag.GUEST_MEMFD
-_LOG_DIRTY = MemFlag.LOG_DIRTY_PAGES
-_NOT_WITH_GMEM = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY
-_MMAP = GmemFlag.MMAP
-_DEVICE = MemKind.DEVICE
-_PFNMAP = MemKind.PFNMAP
+_GUEST_MEMFD: Final = MemFlag.GUEST_MEMFD
+_LOG_DIRTY: Final = MemFlag.LOG_DIRTY_PAGES
+_NOT_WITH_GMEM: Final = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY
+_MMAP: Final = GmemFlag.MMAP
+_DEVICE: Final = MemKind.DEVICE
+_PFNMAP: Final = MemKind.PFNMAP
 
-_WITHOUT_STRUCT_PAGES = frozenset({_DEVICE, _PFNMAP})
-_TAGGED = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)  # VM_MTE_ALLOWED
+_WITHOUT_STRUCT_PAGES: Final = frozenset({_DEVICE, _PFNMAP})
+_TAGGED: Final = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)  # VM_MTE_ALLOWED
 
-_KNOWN_FLAGS = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
-_FIXED_FLAGS = MemFlag.READONLY | MemFlag.GUEST_MEMFD
-_ID_MASK = 0xFFFF
+_KNOWN_FLAGS: Final = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
+_FIXED_FLAGS: Final = MemFlag.READONLY | MemFlag.GUEST_MEMFD
+_ID_MASK: Final = 0xFFFF
 
 
 class MemoryRegion(msgspec.Struct, frozen=True, gc=False):

@@ -1,5 +1,7 @@
 """arch/arm64/kvm/mmio.c: accesses to addresses that no slot serves."""
 
+from typing import Final
+
 from emu.abi import U64, Errno, ExitReason
 from emu.kvm.memslots import Memslots
 from emu.kvm.state import Kvm, Vcpu
@@ -15,11 +17,11 @@ from emu.syndrome import (
     transfer_register,
 )
 
-_MMIO = ExitReason.MMIO  # a plain name, for the hot path
+_MMIO: Final = ExitReason.MMIO  # a plain name, for the hot path
 # Translation, access flag and permission faults, and two that only 52-bit addresses have.
-_LDST64B_STATUS = frozenset(range(0x04, 0x10)) | {0x2A, 0x2B}
-_ZERO_REGISTER = 31
-_LENGTH_AND_WRITE = 0xFF_FFFF_FFFF
+_LDST64B_STATUS: Final = frozenset(range(0x04, 0x10)) | {0x2A, 0x2B}
+_ZERO_REGISTER: Final = 31
+_LENGTH_AND_WRITE: Final = 0xFF_FFFF_FFFF
 
 
 class Mmio(Memslots):

@@ -4,6 +4,8 @@
 Every function returns what the kernel's does: negative errno, 0 to leave, 1 to resume.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_SIZE, Errno, ExitReason
 from emu.kvm.mem_abort import kvm_is_write_fault
 from emu.kvm.nested import NestedAbort
@@ -28,12 +30,12 @@ from emu.syndrome import (
 )
 
 # Plain names, for the hot path: see emu.abi.
-_NOT_EXECUTABLE = -Errno.ENOEXEC
+_NOT_EXECUTABLE: Final = -Errno.ENOEXEC
 
-_SEA_GPA_VALID = 1
-_SEA_ESR = EC | IL | FNV | EA | CM | WNR | FSC
-_PAGE_OFFSET = PAGE_SIZE - 1
-_SERVABLE = TRANSLATION | PERMISSION | ACCESS_FLAG | {FSC_EXCL_ATOMIC}
+_SEA_GPA_VALID: Final = 1
+_SEA_ESR: Final = EC | IL | FNV | EA | CM | WNR | FSC
+_PAGE_OFFSET: Final = PAGE_SIZE - 1
+_SERVABLE: Final = TRANSLATION | PERMISSION | ACCESS_FLAG | {FSC_EXCL_ATOMIC}
 
 
 class Mmu(NestedAbort):

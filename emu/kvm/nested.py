@@ -4,8 +4,11 @@ An abort of L2's is at an address of L2's. KVM looks it up in L1's tables before
 (A6 to A9 of docs/model.md), and maps what it finds into the shadow that L2 runs under.
 """
 
+from typing import Final
+
 from emu.abi import Errno
 from emu.case import Protection
+from emu.injection import Point
 from emu.kvm.mem_abort import kvm_is_write_fault
 from emu.kvm.nested_state import L1_IPA_BITS, LAST_LEVEL, L1Stage2, Nested, S2Trans
 from emu.kvm.pkvm import Pkvm
@@ -13,8 +16,13 @@ from emu.kvm.state import HOST_IPA_BITS, Kvm, Vcpu, user_object
 from emu.stage2 import Prot
 from emu.syndrome import FSC, FSC_ADDRESS_SIZE, FSC_SEA_ON_WALK, PERMISSION, is_iabt
 
-_TRANSLATION = 0x04
-_PERMISSION = 0x0C
+# Plain names, for the hot path: see emu.abi.
+_AGAIN: Final = -Errno.EAGAIN
+_SWAP: Final = Point.SWAP
+
+_TRANSLATION: Final = 0x04
+_ACCESS_FLAG: Final = 0x08
+_PERMISSION: Final = 0x0C
 
 
 class NestedAbort(Pkvm):
@@ -31,7 +39,8 @@ class NestedAbort(Pkvm):
             return 0
         vcpu.hw_mmu = nested.shadow
         ret = self.kvm_walk_nested_s2(vcpu, nested, ipa)
-        # A6, EAGAIN: L1 would have to change the entry in the middle of the walk.
+        if ret == _AGAIN:  # A6
+            return self.nested_walk_raced()
         if ret:  # A7, A8
             self.kvm_inject_s2_fault(vcpu)
             return self.nested_walk_failed(ret)
@@ -39,13 +48,17 @@ class NestedAbort(Pkvm):
             return self.kvm_inject_s2_fault(vcpu)
         return 0
 
+    def nested_walk_raced(self) -> int:
+        """L1 changed a descriptor that was being walked: L2 goes on, and faults again."""
+        return 1
+
     def nested_walk_failed(self, ret: int) -> int:
         """What becomes of a fault that L1 was given already; Linux 7.3.4 returns an error too."""
         return ret
 
     def kvm_walk_nested_s2(self, vcpu: Vcpu, nested: Nested, ipa: int) -> int:
         """Translate L2's page into ``vcpu.s2_trans``: 0, or 1 for a fault of L1's making, or
-        -EFAULT where L1's tables cannot be read.
+        -EFAULT where L1's tables cannot be read, or -EAGAIN where they changed.
         """
         ret, vcpu.s2_trans = self.walk_nested_s2_pgd(vcpu.kvm, nested.l1, ipa)
         return ret
@@ -63,10 +76,37 @@ class NestedAbort(Pkvm):
             if leaf is not None:
                 if leaf.output >> HOST_IPA_BITS:
                     return 1, _fault(ipa, FSC_ADDRESS_SIZE | level)
+                ret = self._walk_old_leaf(kvm, l1, ipa, level) if leaf.old else 0
+                if ret:
+                    return ret, _fault(ipa, _ACCESS_FLAG | level)
                 return 0, S2Trans(ipa, leaf.output, leaf.prot, level)
             if not l1.has_table(ipa, level):
                 break
         return 1, _fault(ipa, _TRANSLATION | level)
+
+    def _walk_old_leaf(self, kvm: Kvm, l1: L1Stage2, ipa: int, level: int) -> int:
+        """A leaf without access flag: a fault of L1's, or KVM's to set, as L1's VTCR_EL2 says.
+
+        Its permissions are looked at later.
+        """
+        return self.swap_guest_s2_desc(kvm, l1, ipa, level) if self.walk_sets_af(l1) else 1
+
+    def walk_sets_af(self, l1: L1Stage2) -> bool:
+        """Whether access flags are set in L1's stead: VTCR_EL2.HA (e4c7dfac2f1a)."""
+        return l1.hardware_af
+
+    def swap_guest_s2_desc(self, kvm: Kvm, l1: L1Stage2, ipa: int, level: int) -> int:
+        """Set the access flag if the leaf is still what was read; 0 or -EAGAIN.
+
+        Tables with leaves lie in memory of the harness, and that can be written.
+        """
+        if kvm.races is not None:
+            read = l1.leaf(ipa, level)
+            kvm.races.reach(_SWAP)
+            if l1.leaf(ipa, level) != read:
+                return _AGAIN
+        l1.set_access_flag(ipa, level)
+        return 0
 
     def _read_placed_table(
         self, kvm: Kvm, l1: L1Stage2, ipa: int, level: int

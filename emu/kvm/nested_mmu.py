@@ -3,11 +3,13 @@
 What stands in the shadow stage 2 and in the VNCR mappings is derived, and may go at any time.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_SIZE
 from emu.kvm.kvm_host import KvmHost
 from emu.kvm.nested_state import Nested
 
-_EVERYWHERE = 1 << 64
+_EVERYWHERE: Final = 1 << 64
 
 
 class NestedMmu(KvmHost):

@@ -28,10 +28,11 @@ _OUTPUT: Final = (1 << 48) - 1  # a descriptor has no bits above
 
 
 class L1Leaf(NamedTuple):
-    """Where a leaf of L1's leads, and what it permits (as ``Prot``)."""
+    """Where a leaf of L1's leads, and what it permits (as ``Prot``); ``old``: no access flag."""
 
     output: int
     prot: int
+    old: bool = False
 
 
 _CODE: Final = L1Leaf(HARNESS_BASE, _READ_EXECUTE)
@@ -55,7 +56,7 @@ class L1Stage2(msgspec.Struct):
 
     ``pages`` and ``blocks``: leaves of levels 3 and 2, by IPA >> 12 and >> 21. ``tables``: levels
     whose tables L1 has placed in memory of the case, and where. ``legal``: its VTCR_EL2 is one
-    that the architecture permits.
+    that the architecture permits; ``hardware_af``: with HA.
     """
 
     pages: dict[int, L1Leaf] = msgspec.field(default_factory=dict)
@@ -64,25 +65,37 @@ class L1Stage2(msgspec.Struct):
     )
     tables: dict[int, int] = msgspec.field(default_factory=dict)
     legal: bool = True
+    hardware_af: bool = False
 
-    def write_page(self, ipa: int, output: int, prot: int) -> None:
+    def write_page(self, ipa: int, leaf: L1Leaf) -> None:
         """A leaf at level 3; a block that was there gives way to a table with nothing else."""
         self.blocks.pop(ipa >> _BLOCK_SHIFT, None)
-        self.pages[ipa >> PAGE_SHIFT] = L1Leaf(output & _OUTPUT & ~_PAGE_OFFSET, prot)
+        output = leaf.output & _OUTPUT & ~_PAGE_OFFSET
+        self.pages[ipa >> PAGE_SHIFT] = leaf._replace(output=output)
 
-    def write_block(self, ipa: int, output: int, prot: int) -> None:
+    def write_block(self, ipa: int, leaf: L1Leaf) -> None:
         """A leaf at level 2, in the place of a table and all its pages."""
         key = ipa >> _BLOCK_SHIFT
         for page in [page for page in self.pages if page >> _LEVEL_BITS == key]:
             del self.pages[page]
-        self.blocks[key] = L1Leaf(output & _OUTPUT & ~_BLOCK_OFFSET, prot)
+        self.blocks[key] = leaf._replace(output=leaf.output & _OUTPUT & ~_BLOCK_OFFSET)
+
+    def set_access_flag(self, ipa: int, level: int) -> None:
+        """On the leaf of this level."""
+        leaves, shift = (
+            (self.pages, PAGE_SHIFT) if level == LAST_LEVEL else (self.blocks, _BLOCK_SHIFT)
+        )
+        leaves[ipa >> shift] = leaves[ipa >> shift]._replace(old=False)
 
     def descriptor(self, ipa: int, level: int) -> int:
         """Where in L1's memory the walker reads for this level, if L1 has placed its tables."""
         base = self.tables[level] & _OUTPUT
-        if level == 1:
-            return (base & ~(2 * _PAGE_OFFSET + 1)) + 8 * (ipa >> _LEVEL1_SHIFT)
-        return (base & ~_PAGE_OFFSET) + 8 * (ipa >> _SHIFTS[level] & (1 << _LEVEL_BITS) - 1)
+        alignment = 2 * _PAGE_OFFSET + 1 if level == 1 else _PAGE_OFFSET
+        return (base & ~alignment) + 8 * self.index(ipa, level)
+
+    def index(self, ipa: int, level: int) -> int:
+        """The entry's place in its table, of which the two of level 1 are one."""
+        return ipa >> _SHIFTS[level] & (1 << _LEVEL_BITS + (level == 1)) - 1
 
     def leaf(self, ipa: int, level: int) -> L1Leaf | None:
         """The leaf of this level, leading to the very page of ``ipa``."""
@@ -91,7 +104,7 @@ class L1Stage2(msgspec.Struct):
         block = self.blocks.get(ipa >> _BLOCK_SHIFT) if level == _BLOCK_LEVEL else None
         if block is None:
             return None
-        return L1Leaf(block.output | ipa & _BLOCK_OFFSET & ~_PAGE_OFFSET, block.prot)
+        return block._replace(output=block.output | ipa & _BLOCK_OFFSET & ~_PAGE_OFFSET)
 
     def has_table(self, ipa: int, level: int) -> bool:
         """Whether the entry of this level leads to another table."""

@@ -5,6 +5,8 @@ when the VM ends, whatever the VMM does to its mapping before. A slot with guest
 same way, from userspace_addr.
 """
 
+from typing import Final
+
 from emu.abi import Errno
 from emu.case import MemKind, Protection
 from emu.injection import Point, Site
@@ -13,14 +15,15 @@ from emu.kvm.state import Kvm, MemorySlot, Vcpu, user_object
 from emu.stage2 import Prot
 
 # Plain names, for the hot path: see emu.abi.
-_PIN = Point.PIN
-_MAP = Point.MAP
-_READ_WRITE = Protection.READ_WRITE
-_ALL = Prot.R | Prot.W | Prot.X
+_PIN: Final = Point.PIN
+_MAP: Final = Point.MAP
+_READ_WRITE: Final = Protection.READ_WRITE
+_ALL: Final = Prot.R | Prot.W | Prot.X
 
-_NO_PAGES = frozenset({MemKind.DEVICE, MemKind.PFNMAP})  # VM_PFNMAP: nothing there can be pinned
+# VM_PFNMAP: nothing there can be pinned.
+_NO_PAGES: Final = frozenset({MemKind.DEVICE, MemKind.PFNMAP})
 # Not swap-backed: the pages of any file but a memfd, which is what a case's files are.
-_HUGETLB = MemKind.HUGETLB
+_HUGETLB: Final = MemKind.HUGETLB
 
 
 class Pkvm(MemAbort):

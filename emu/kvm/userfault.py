@@ -4,6 +4,8 @@ The handler is another thread of the VMM. It answers a fault before anything els
 fault blocks KVM_RUN for no time that a case could see: it is resolved, counted, and goes on.
 """
 
+from typing import Final
+
 from emu.abi import Errno
 from emu.arena import HUGE_SHIFT, HUGE_SIZE
 from emu.case import MemKind, UserfaultMode
@@ -18,13 +20,13 @@ from emu.kvm.state import (
 )
 
 # Plain names, for the hot path: see emu.abi.
-_HUGETLB = MemKind.HUGETLB
-_SIGBUS = UserfaultMode.SIGBUS
-_WRITE_PROTECT = UserfaultMode.WRITE_PROTECT
+_HUGETLB: Final = MemKind.HUGETLB
+_SIGBUS: Final = UserfaultMode.SIGBUS
+_WRITE_PROTECT: Final = UserfaultMode.WRITE_PROTECT
 
 # vma_can_userfault(); a file of the VMM's is a memfd, which is shmem.
-_CAPABLE = (MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED, MemKind.THP, _HUGETLB)
-_OBJECT_LIMIT = 1 << USER_STRIDE_SHIFT
+_CAPABLE: Final = (MemKind.ANONYMOUS, MemKind.FILE, MemKind.SHARED, MemKind.THP, _HUGETLB)
+_OBJECT_LIMIT: Final = 1 << USER_STRIDE_SHIFT
 
 
 class Userfault(HugePages):

@@ -4,6 +4,8 @@ The CPU reaches it at the host's own EL2, through a mapping that KVM makes for e
 and the vncr_tlb that it is made from). Without one it reports a data abort of the same level.
 """
 
+from typing import Final
+
 from emu.abi import PAGE_MASK, Errno
 from emu.guest import VncrTlb
 from emu.harness import INPUT_BITS
@@ -11,14 +13,14 @@ from emu.kvm.mmu import Mmu
 from emu.kvm.state import MemorySlot, Vcpu
 from emu.syndrome import EXTERNAL_ABORT, FSC, FSC_SEA, PERMISSION, TRANSLATION, WNR
 
-_FST_TRANSLATION = 0x04  # at level 0
+_FST_TRANSLATION: Final = 0x04  # at level 0
 # A walk that succeeded has its descriptor where one that failed has its status (struct
 # s1_walk_result): that of a block is all that the harness's have in those six bits.
-_FST_LEFT = 0x01
+_FST_LEFT: Final = 0x01
 
-_LEAVE = frozenset({-Errno.ENOMEM, -Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON})
-_INJECT_GMEM = frozenset({-Errno.EINVAL, -Errno.ENOENT, -Errno.EACCES})
-_INJECT = _LEAVE - {-Errno.ENOMEM}
+_LEAVE: Final = frozenset({-Errno.ENOMEM, -Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON})
+_INJECT_GMEM: Final = frozenset({-Errno.EINVAL, -Errno.ENOENT, -Errno.EACCES})
+_INJECT: Final = _LEAVE - {-Errno.ENOMEM}
 
 
 class VncrAbort(Mmu):

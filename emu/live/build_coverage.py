@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
+from importlib import resources
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -51,6 +52,8 @@ _HEAD: Final = re.compile(
     rf"(?:[A-Za-z_][^;={{(]*?(?:{_ATTRIBUTE})?)?\b(?!__attribute__)([a-z_]\w*)\([^;{{]*(?:\{{.*)?"
 )
 
+_MADE_BY: Final = ("build_coverage.py", "source_lines.py")
+
 _START, _STOP, _CALLED = "_text", "_etext", "__sanitizer_cov_trace_pc"
 _SYMBOL: Final = re.compile(rf"([0-9a-f]+) \w ({_START}|{_STOP}|{_CALLED})")
 _BL: Final = 0x25  # in the upper 6 bits; the others are a signed count of words
@@ -77,6 +80,13 @@ def settings(variant: Variant) -> tuple[str, ...]:
     if variant.config != KCOV:
         return ()
     return tuple(f"KCOV_INSTRUMENT_{stem}.o=y" for stem in _INSTRUMENTED)
+
+
+def method(variant: Variant) -> tuple[str, ...]:
+    """How its lines are found, which is the text of what finds them."""
+    if variant.config != KCOV:
+        return ()
+    return tuple((resources.files("emu.live") / name).read_text() for name in _MADE_BY)
 
 
 def functions(objects: Path, tree: Tree) -> tuple[Function, ...]:

@@ -69,7 +69,8 @@ class Recipe:
     def digest(self, tree: Tree) -> str:
         """Of all of it, with the source's hash."""
         texts = (each.text for each in self.patches)
-        made = (*texts, *build_coverage.settings(self.variant), self.compiler)
+        traced = (*build_coverage.settings(self.variant), *build_coverage.method(self.variant))
+        made = (*texts, *traced, self.compiler)
         parts = (tree.origin.sha256, build_config.spelled(self.config), *made)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -29,6 +29,7 @@ SLIPS: Final = (  # one patch each, on top of clean
     "bad-immediate-exit",
     "bad-memory-retry",
     "bad-nested-gpa",
+    "bad-nested-swap-address",
     "bad-poison-as-fault",
     "bad-prepare-forgotten",
     "bad-raw-errno",

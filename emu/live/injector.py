@@ -150,6 +150,8 @@ class Injector:
     def _step_over(self, address: int) -> None:
         self._stub.remove(address)
         self._stub.step()
+        while self._stub.registers().pc == address:  # a busy QEMU stops before it did anything
+            self._stub.step()
         self._stub.insert(address)
 
 

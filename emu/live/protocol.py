@@ -14,6 +14,7 @@ _HEAD: Final = struct.Struct("<B3xI")
 _TAG: Final = struct.Struct("<I")
 _RUN: Final = struct.Struct("<IiiIIi4Q8BII")
 _PAIR: Final = struct.Struct("<II")
+_EXCEPTION: Final = struct.Struct("<iI")  # the step may be IDLE
 _OBJECTION: Final = struct.Struct("<III")
 
 _AT: Final = "at-"  # before the name of a function
@@ -207,8 +208,8 @@ def _run(body: bytes, place: int) -> tuple[RunOutcome, int]:
     fresh, moved, changed, stuck, sigbus, vcpu, others_changed, *rest = fields[10:]
     injected, count, userfaults = rest
     place += _RUN.size
-    end = place + count * _PAIR.size
-    exceptions = tuple(_PAIR.iter_unpack(body[place:end]))
+    end = place + count * _EXCEPTION.size
+    exceptions = tuple(_EXCEPTION.iter_unpack(body[place:end]))
     return RunOutcome(
         step=step,
         ret=ret,

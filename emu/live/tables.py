@@ -16,6 +16,7 @@ from emu.case import (
     VCPUS,
     Case,
     L1Map,
+    L1Vtcr,
     MemKind,
     Protection,
     RunFlag,
@@ -112,6 +113,9 @@ def _numbers() -> Iterator[tuple[str, int]]:
     yield "VM_SEA", _coded(VmConfig(sea_to_user=True))[2]
     yield "VM_NESTED", _coded(VmConfig(nested=True))[2]
     yield "L1_BLOCK", wire.encode_step(L1Map(0, None, 0, 0, block=True))[1]
+    yield "L1_OLD", wire.encode_step(L1Map(0, None, 0, 0, block=False, old=True))[1]
+    yield "L1_LEGAL", wire.encode_step(L1Vtcr(legal=True))[1]
+    yield "L1_HARDWARE_AF", wire.encode_step(L1Vtcr(legal=False, hardware_af=True))[1]
     yield "VM_COLD", _coded(VmConfig(cold=True))[2]
 
 

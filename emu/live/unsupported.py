@@ -1,6 +1,6 @@
 """What the live machine cannot do, and why: such a case is not played at all, never differently."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,11 +38,11 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
-    UserfaultMode,
     VmConfig,
     effective_address,
 )
 from emu.injection import At, Fail, ForceAbort, ForceExit, Site
+from emu.live.clashes import WALKS, clash
 from emu.words import RUN_FLAGS, spell_bits
 
 _SIMPLE: Final = frozenset(
@@ -57,9 +57,8 @@ _SIMPLE: Final = frozenset(
         Direction.VNCR_WRITE,
     }
 )
-_WALKS: Final = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
 PLAYED: Final = frozenset(
-    access for access in Access if ACCESS_FACTS[access].direction in _SIMPLE or access in _WALKS
+    access for access in Access if ACCESS_FACTS[access].direction in _SIMPLE or access in WALKS
 )
 
 # What allocates when it is called, and says ENOMEM for it.
@@ -106,8 +105,6 @@ _MEM_KINDS: Final = (
 _HUGE_KINDS: Final = (MemKind.THP, MemKind.HUGETLB)
 _HUGE_PAGES_OF: Final = 0x1000  # of the hosts whose huge pages have 2 MiB
 _TABLE_BITS: Final = 48  # those above are the ASID
-_TABLE_SHIFT: Final = 12
-_DESCRIPTOR_SHIFT: Final = 3
 _ZVA: Final = 64  # bytes that DC ZVA clears on the CPU of the cases
 
 
@@ -157,35 +154,8 @@ def objection(case: Case, host: Host) -> Unsupported | None:
         reason = _step(step, bases, host)
         if reason:
             return Unsupported(reason, index)
-    return _access_flags(case) or _wordless(case)
-
-
-def _access_flags(case: Case) -> Unsupported | None:
-    """A descriptor whose access flag is set lies in memory of the case, which else is all zero."""
-    walks = list(_walks(case.steps))
-    updating = [(at, place) for at, access, place in walks if access is Access.WALK_AF]
-    if not updating:
-        return None
-    index, _ = updating[0]
-    if case.vm.nested:
-        return Unsupported("walk-af: L1's CPU is not told to set access flags", index)
-    if any(isinstance(s, Userfault) and s.mode is UserfaultMode.WRITE_PROTECT for s in case.steps):
-        return Unsupported("walk-af: the VMM could not write its descriptor unseen", index)
-    places = {place for _, place in updating}
-    if any(access is not Access.WALK_AF and place in places for _, access, place in walks):
-        return Unsupported("walk-af: another walk might find its descriptor", index)
-    return None
-
-
-def _walks(steps: tuple[Step, ...]) -> Iterator[tuple[int, Access, int]]:
-    """Of each walk its step, and the place of its descriptor in a table, wherever that is."""
-    bases: dict[int, int] = {}
-    for index, step in enumerate(steps):
-        if isinstance(step, SetMemslot):
-            bases[step.slot] = step.gpa
-        elif isinstance(step, Guest) and step.access in _WALKS:
-            in_table = effective_address(step, bases) % (1 << _TABLE_SHIFT)
-            yield index, step.access, in_table >> _DESCRIPTOR_SHIFT
+    found = clash(case)
+    return _wordless(case) if found is None else Unsupported(*found)
 
 
 def _wordless(case: Case) -> Unsupported | None:
@@ -228,7 +198,7 @@ def _step(step: Step, bases: dict[int, int], host: Host) -> str:
         case Guest():
             return _access(step.access, effective_address(step, bases), host)
         case GuestL2():
-            if step.access in _WALKS:
+            if step.access in WALKS:
                 return f"l2 {step.access.value}: L2 has no table of its own for it"
             return _access(step.access, step.address, host)
         case CreateMem():
@@ -276,7 +246,7 @@ def _access(access: Access, address: int, host: Host) -> str:
         return f"{access.value}: the CPU does nothing for it"
     if access in host.lax and address % ACCESS_FACTS[access].aligned:
         return f"{access.value}: the CPU does not look at its alignment, or too late"
-    if access in _WALKS and address >> _TABLE_BITS:
+    if access in WALKS and address >> _TABLE_BITS:
         return f"{access.value}: TTBR1_EL1 has no room for a table past 2^{_TABLE_BITS}"
     if access is Access.DC_ZVA and host.zva != _ZVA:
         return f"{access.value}: the CPU clears {host.zva} bytes, not {_ZVA}"

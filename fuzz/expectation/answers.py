@@ -6,6 +6,7 @@ KVM_IOEVENTFD), and the facts on guest_memfd and on the order of a region's chec
 before the slot is looked up is EINVAL, so their order does not matter.
 """
 
+import errno
 from collections.abc import Sequence
 from typing import Final
 
@@ -39,7 +40,6 @@ from fuzz.expectation.premises import Premises, Region
 OK: Final = 0
 S64_MAX: Final = (1 << 63) - 1
 _NEAR: Final = 1 << 36  # bytes; memory further from its beginning may be out of the VMM's reach
-_EFBIG: Final = 27
 _KNOWN: Final = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
 _FIXED: Final = MemFlag.READONLY | MemFlag.GUEST_MEMFD
 
@@ -91,7 +91,7 @@ def _fallocate(premises: Premises, gmem: Ref, size: int, *, is_allocate: bool) -
     if not 0 < size <= S64_MAX or gmem.offset > S64_MAX:
         return {Errno.EINVAL}
     if gmem.offset + size > S64_MAX:
-        return {_EFBIG, Errno.EINVAL}  # the file system's own check, or ours
+        return {errno.EFBIG, Errno.EINVAL}  # the file system's own check, or ours
     if (gmem.offset | size) % premises.vm.page_size:
         return {Errno.EINVAL}
     beyond = is_allocate and gmem.offset + size > file.size

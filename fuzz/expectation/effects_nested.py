@@ -38,37 +38,44 @@ _NEEDED: Final = {
 
 
 class Leaf(NamedTuple):
-    """A page or block of L1's stage 2: L2's address, its size in bytes, L1's address, what for."""
+    """A page or block of L1's stage 2: L2's address, its size in bytes, L1's address, what for, and
+    whether it has no access flag.
+    """
 
     ipa: int
     size: int
     output: int
     prot: int
+    old: bool
 
 
 @dataclass(slots=True)
 class L1Tables:
     """L1's stage 2 as its own steps made it. ``displaced``: levels with tables that are empty or
-    cannot be read.
+    cannot be read. ``hardware_af``: VTCR_EL2.HA is set; ``had_hardware_af``: it was before.
     """
 
     leaves: list[Leaf] = field(default_factory=list)
     displaced: set[int] = field(default_factory=set)
     illegal: bool = False
+    hardware_af: bool = False
+    had_hardware_af: bool = False
 
     def map(self, step: L1Map, output: int) -> None:
         """A leaf more; ``output``: the address of L1's that the step names."""
         size = _BLOCK if step.block else PAGE_SIZE
         where = output % _OUTPUT & -size
-        self.leaves.append(Leaf(step.ipa & -size, size, where, step.prot))
+        self.leaves.append(Leaf(step.ipa & -size, size, where, step.prot, step.old))
 
     def disturb(self, step: L1Table | L1Vtcr) -> None:
         """Something is wrong with them, or right again."""
         match step:
             case L1Table(level):
                 self.displaced.add(level)
-            case L1Vtcr(legal):
+            case L1Vtcr(legal, hardware_af):
                 self.illegal = not legal
+                self.had_hardware_af |= self.hardware_af
+                self.hardware_af = hardware_af
 
     def leaf(self, ipa: int) -> Leaf | None:
         """The leaf that maps an address of an L2 that runs; None: there is none."""
@@ -138,6 +145,9 @@ def _l2_page(
     leaf = None if ipa >> L2_BITS else tables.leaf(ipa)
     if leaf is None:
         return EXCEPTION
+    if leaf.old and not tables.hardware_af:
+        # Without HA, but with a time when there was: the flag may have been set then.
+        return None if tables.had_hardware_af else EXCEPTION
     direction = ACCESS_FACTS[access].direction
     if direction is Direction.MAINTENANCE and leaf.prot & (_READ | L1Bit.WRITE) == L1Bit.WRITE:
         return None  # the CPU's fault, which KVM takes for a write that L1 permits

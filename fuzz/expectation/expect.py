@@ -29,7 +29,7 @@ from emu.case import (
     Step,
     effective_address,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.injection import At, Fail, ForceAbort, ForceExit, Point
 from emu.outcome import IDLE, Outcomes, RunOutcome
 from fuzz.expectation.answers import answers
 from fuzz.expectation.effects import Effects, Exit, effects
@@ -96,6 +96,7 @@ class _Follower:
         self._vcpus = {0: _Vcpu()}
         self._selected = 0
         self._waits = False  # the next step that can be moved waits for its point
+        self._at_swap = False  # and an ``l1-map`` is one that can
         self._dead = False
 
     def questions(self) -> tuple[Question, ...]:
@@ -141,7 +142,9 @@ class _Follower:
         if isinstance(step, SetMemslot):
             self._bases[step.slot] = step.gpa
         if isinstance(step, At):
-            self._waits = True
+            self._waits, self._at_swap = True, step.point is Point.SWAP
+        elif self._waits and self._at_swap and isinstance(step, L1Map):
+            self._possible.unsettled = True  # L1's tables are one thing or the other
         elif isinstance(step, SelectVcpu):
             if not refused:
                 self._selected = step.index

@@ -102,7 +102,7 @@ _RARE: Final[st.SearchStrategy[Step]] = st.one_of(
     st.builds(MemlockLimit, st.booleans()),
     st.builds(SelectVcpu, st.sampled_from(sorted(set(fresh.VCPU_NUMBERS)))),
     st.builds(At, st.sampled_from(fresh.POINTS)),
-    st.builds(L1Vtcr, st.booleans()),
+    st.builds(L1Vtcr, st.booleans(), st.booleans()),
     st.builds(L1Table, st.integers(1, 3), st.none(), _ANYWHERE),
     st.builds(MmioData, st.integers(0, (1 << 53) - 1)),
     st.builds(ForceExit, st.sampled_from(CpuExit)),

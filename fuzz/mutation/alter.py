@@ -117,7 +117,9 @@ def altered(step: Step, rng: Random) -> Step:  # noqa: C901 - one arm a step
         case L1Table():
             return fresh.l1_table(rng)
         case L1Vtcr():
-            return L1Vtcr(not step.legal)
+            if chance(rng, 4):
+                return replace(step, hardware_af=not step.hardware_af)
+            return replace(step, legal=not step.legal)
         case GuestL2():
             if chance(rng, 2):
                 return GuestL2(one_of(rng, ACCESSES), step.address)
@@ -258,6 +260,8 @@ def _l1_map(step: L1Map, rng: Random) -> Step:
         case 3:
             return replace(step, prot=step.prot ^ one_of(rng, fresh.L1_BITS))
         case _:
+            if chance(rng, 3):
+                return replace(step, old=not step.old)
             return replace(step, block=not step.block)
 
 

@@ -83,7 +83,8 @@ ERRNOS: Final = (
     *(Errno.EAGAIN, Errno.ENOEXEC, Errno.EFAULT, Errno.EHWPOISON, Errno.ENOMEM) * 4,
     *Errno,
 )
-POINTS: Final = tuple(Point)
+# Few cases come to the last.
+POINTS: Final = (Point.ENTRY, Point.WALK, Point.LOOKUP, Point.PIN, Point.MAP) * 4 + (Point.SWAP,)
 L1_BITS: Final = tuple(int(bit) for bit in L1Bit)
 VCPU_NUMBERS: Final = (0, 0, 1, 1, 1, 2, 3)
 # The first is where a slot is as well; the others are L2's alone.

@@ -92,8 +92,8 @@ def simpler(record: AnyRecord) -> Iterator[AnyRecord]:
         yield replace(record, slot=0, address=0)
     for name, value in _items(record):
         for proposal in _proposals(record, name, value):
-            # mypy cannot know that the name and the value come from this very record.
-            yield replace(record, **{name: proposal})  # type: ignore[arg-type]
+            # The name and the value come from this very record, which their types cannot say.
+            yield replace(record, **{name: proposal})  # type: ignore[arg-type]  # see above
 
 
 def _items(record: Record) -> Iterator[tuple[str, Value]]:

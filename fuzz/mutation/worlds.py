@@ -4,6 +4,7 @@ In an ordinary VM an access through VNCR, L2 or a 16 KiB page comes to nothing; 
 sequence seldom comes to anything new in one of these. A case of a world starts with its VM.
 """
 
+from dataclasses import replace
 from random import Random
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ from emu.case import (
     Skip,
     VmConfig,
 )
+from emu.injection import At, Point
 from fuzz.mutation import fresh, motifs
 from fuzz.mutation.fresh import ACCESSES, BASES, L1_BITS, L2_PAGES, USABLE, chance, one_of
 from fuzz.mutation.motifs import DISTURBANCES, RUN, MakeMotif, Motif
@@ -71,7 +73,7 @@ def vncr_then(rng: Random, number: int) -> Motif:
     return fresh.fail(rng), trouble, _vncr(rng, number), follow, RUN
 
 
-def l2(rng: Random, number: int) -> Motif:
+def l2(rng: Random, number: int) -> tuple[L1Map, GuestL2, Run]:
     """A page of L2's, mapped to the slot."""
     page = one_of(rng, L2_PAGES)
     leaf = L1Map(page, number, 0, _ALL, chance(rng, 6))
@@ -90,6 +92,18 @@ def l2_refused(rng: Random, number: int) -> Motif:
     leaf, use, run = l2(rng, number)
     denied = L1Map(one_of(rng, L2_PAGES), number, 0, int(rng.random() * 8), block=False)
     return leaf, denied, use, run
+
+
+def l2_old(rng: Random, number: int) -> Motif:
+    """A leaf of L1's without access flag; mostly KVM is to set it, and L1 may be in its way."""
+    leaf, use, run = l2(rng, number)
+    old = replace(leaf, old=True)
+    if chance(rng, 4):
+        return old, use, run
+    flags = L1Vtcr(legal=True, hardware_af=True)
+    if chance(rng, 2):
+        return flags, old, use, run
+    return flags, old, At(Point.SWAP), replace(old, prot=int(rng.random() * 8)), use, run
 
 
 def l2_unwalkable(rng: Random, number: int) -> Motif:
@@ -181,7 +195,7 @@ WORLDS: Final[tuple[tuple[int, World], ...]] = (
             _ANY_SLOT,
             (
                 *(vncr, vncr_disturbed, vncr_disturbed, vncr_then, l2, l2_disturbed),
-                *(l2_disturbed, l2_refused, l2_unwalkable, after),
+                *(l2_disturbed, l2_refused, l2_unwalkable, l2_old, after),
             ),
         ),
     ),

@@ -6,15 +6,16 @@ import msgspec
 import typer
 
 from fuzz.directory.finding import Finding
-from fuzz.directory.store import StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import StoreError
 from triage.campaigns import DEFAULT, campaign_path, find, read_findings
 from triage.commands.findings import Id
-from triage.commands.options import Directory, Json
+from triage.commands.options import Directory, Inject, Json
 from triage.confirm import Confirmed, Subject
 from triage.confirmed import confirmed
 from triage.ending import Status, UserError
 from triage.inputs import whole_number
-from triage.observation import live_machine
+from triage.observation import injector, live_machine
 from triage.screen import show, show_json
 
 Images = Annotated[
@@ -45,6 +46,7 @@ def confirm_finding(
     directory: Directory = DEFAULT,
     live: Images = None,
     times: Times = 10,
+    inject: Inject = None,
     json: Json = False,
 ) -> Status:
     """Play the smallest case of a finding on real kernels, and keep what they did.
@@ -58,11 +60,12 @@ def confirm_finding(
     """
     if not live:
         raise UserError("--live IMAGE is missing: which kernels are to play it?")
+    by = injector(inject)
     finding = find(read_findings(directory), wanted)
     subject = Subject(finding)
     told = []
     for image in dict.fromkeys(live):
-        with live_machine(image, [subject.case]) as machine:
+        with live_machine(image, [subject.case], by) as machine:
             each = subject.confirm(machine, image, times)
         told.append(each)
         if not each.unsupported:

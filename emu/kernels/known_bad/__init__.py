@@ -240,14 +240,22 @@ KNOWN_BAD: Final[dict[str, Entry]] = {
         "C15-io_mem_abort",
     ),
     "bad-nested-walk-twice": bad(nested.BadNestedWalkTwice(), "C10-kvm_walk_nested_s2"),
+    "bad-nested-walk-again": bad(
+        nested.BadNestedWalkAgain(),
+        "C9-gmem_abort-natural",
+        "C9-io_mem_abort-natural",
+        "C9-kvm_walk_nested_s2-natural",
+    ),
+    "bad-nested-swap-address": bad(nested.BadNestedSwapAddress(), "C11-gmem_abort-natural"),
     "bad-vncr-return-zero": bad(nested.BadVncrReturnZero(), "C1-kvm_translate_vncr"),
     "bad-vncr-stale": bad(
         nested.BadVncrStale(),
         "C2-earlier-fault-injected",
+        "C2-gmem_abort-injected",
         "C3-earlier-fault-injected",
     ),
     "bad-vncr-unresolved": bad(nested.BadVncrUnresolved(), "C11-kvm_translate_vncr-natural"),
     "bad-vncr-not-gmem": bad(
-        nested.BadVncrNotGmem(), "C2-earlier-fault", "C2-gmem_abort-natural", "C3-earlier-fault"
+        nested.BadVncrNotGmem(), "C2-earlier-fault", "C2-gmem_abort", "C3-earlier-fault"
     ),
 }

@@ -1,12 +1,14 @@
 """Slips in the exits that ask the VMM to emulate an access: MMIO, NISV, ENOSYS."""
 
+from typing import Final
+
 from emu.abi import PAGE_MASK, PAGE_SIZE, Errno, ExitReason
 from emu.kernels.clean import Clean
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.syndrome import ISV, S1PTW, fault_ipa, is_iabt
 
-_WRITE = 1 << 32
-_LENGTH = 0xFFFF_FFFF
+_WRITE: Final = 1 << 32
+_LENGTH: Final = 0xFFFF_FFFF
 
 
 class BadWalkMmio(Clean):

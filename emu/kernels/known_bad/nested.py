@@ -3,8 +3,8 @@
 from emu.abi import Errno
 from emu.guest import VncrTlb
 from emu.kernels.clean import Clean
-from emu.kvm.nested_state import Nested
-from emu.kvm.state import MemorySlot, Vcpu
+from emu.kvm.nested_state import L1Stage2, Nested
+from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.syndrome import FSC_SEA, fault_ipa
 
 
@@ -44,6 +44,31 @@ class BadNestedWalkTwice(Clean):
     def nested_walk_failed(self, ret: int) -> int:
         """The negative value goes on its way."""
         return ret
+
+
+class BadNestedWalkAgain(Clean):
+    """L1 changes a descriptor while it is being walked, and the VMM is told so. Synthetic.
+
+    It is row A6 without its way back to the guest.
+    """
+
+    def nested_walk_raced(self) -> int:
+        """The walk's own errno."""
+        return -Errno.EAGAIN
+
+
+class BadNestedSwapAddress(Clean):
+    """The access flag is set eight times as far into L1's table as its descriptor is: what is
+    there is never what was read, and the walk begins again for ever.
+
+    Source: CVE-2026-31553, 0496acc42fb5, in 7.0.
+    """
+
+    def swap_guest_s2_desc(self, kvm: Kvm, l1: L1Stage2, ipa: int, level: int) -> int:
+        """Only the first of a table is where it is looked for."""
+        if l1.index(ipa, level):
+            return -Errno.EAGAIN
+        return super().swap_guest_s2_desc(kvm, l1, ipa, level)
 
 
 class BadVncrReturnZero(Clean):

@@ -103,15 +103,6 @@ note_it:
 	str	x10, [x9, #DATA_NOTES]
 	b	guest_next
 
-	/* L2's accesses of an EL2 register, which NV2 makes L1's memory of: TPIDR_EL2. */
-	.globl guest_vncr_read, guest_vncr_write
-guest_vncr_read:
-	mrs	x0, S3_4_C13_C0_2
-	hvc	#0
-guest_vncr_write:
-	msr	S3_4_C13_C0_2, x0
-	hvc	#0
-
 	.org	ACCESS_CODE
 	.org	VECTORS
 	.rept	8
@@ -125,5 +116,25 @@ guest_vncr_write:
 	.balign	128
 	.endr
 	.org	0x1000
+
+	/* With the MMU off: touches what is from x0 to x1, and rings the bell. */
+	.globl guest_forerunner
+guest_forerunner:
+	ldr	x2, [x0]
+	str	x2, [x0]
+	add	x0, x0, #0x1000
+	sub	x2, x1, x0
+	cbnz	x2, guest_forerunner
+	str	x27, [x28]
+	b	.
+	.org	0x2000
+
+	/* L2's accesses of an EL2 register, which NV2 makes L1's memory of: TPIDR_EL2. For L2's page. */
+	.globl guest_vncr
+guest_vncr:
+	mrs	x0, S3_4_C13_C0_2
+	hvc	#0
+	msr	S3_4_C13_C0_2, x0
+	hvc	#0
 
 	.section .note.GNU-stack, "", %progbits

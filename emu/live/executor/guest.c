@@ -23,6 +23,8 @@
 
 #define TTBR1_EL1 ARM64_SYS_REG(3, 0, 2, 0, 1)
 #define ESR_EL1 ARM64_SYS_REG(3, 0, 5, 2, 0)
+#define SCTLR_EL1 ARM64_SYS_REG(3, 0, 1, 0, 0)
+#define SCTLR_EL2 ARM64_SYS_REG(3, 4, 1, 0, 0)
 #define TTBR1_EL2 ARM64_SYS_REG(3, 4, 2, 0, 1)
 #define ESR_EL2 ARM64_SYS_REG(3, 4, 5, 2, 0)
 #define TPIDR_EL1 ARM64_SYS_REG(3, 0, 13, 0, 4)
@@ -88,6 +90,14 @@ void guest_start(const struct vm *vm)
 	set_register(vm, x_register(28), DOORBELL);
 	set_register(vm, TPIDR_EL1, HARNESS_BASE + data_page(vm));
 	set_pc(vm, image_bell());
+}
+
+void guest_touch_queues(const struct vm *vm)
+{
+	set_register(vm, vm->nested ? SCTLR_EL2 : SCTLR_EL1, SCTLR_MMU_ON & ~1U);
+	set_register(vm, x_register(0), HARNESS_BASE + DATA_PAGE);
+	set_register(vm, x_register(1), HARNESS_BASE + FORERUNNER_PAGE);
+	set_pc(vm, HARNESS_BASE + FORERUNNER_PAGE);
 }
 
 /* THE QUEUE */

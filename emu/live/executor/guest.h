@@ -19,6 +19,7 @@ struct standing {
 
 void guest_reset(const struct vm *vm); /* an empty queue */
 void guest_start(const struct vm *vm);
+void guest_touch_queues(const struct vm *vm); /* for a vCPU that does nothing else */
 void guest_touch(struct vm *vm, uint64_t address); /* an access of the harness's own */
 void guest_forget(struct vm *vm);                  /* the harness's own accesses are done */
 

@@ -7,8 +7,8 @@
 #include "tables.h"
 #include "vm.h"
 
-extern const uint8_t guest_page[], guest_next[], guest_bell[], guest_vncr_read[],
-	guest_vncr_write[]; /* guest.S */
+extern const uint8_t guest_page[], guest_next[], guest_bell[], guest_vncr[],
+	guest_forerunner[]; /* guest.S */
 
 #define PAGE 0x1000
 #define BRANCH 0x14000000U
@@ -16,13 +16,14 @@ extern const uint8_t guest_page[], guest_next[], guest_bell[], guest_vncr_read[]
 #define HVC(immediate) (0xd4000002U | (immediate) << 5)
 #define VECTOR_COUNT 16
 #define VECTOR_SIZE 128
+#define VNCR_WORDS 4
 
 /* Stage 1 maps 44 bits onto themselves: see emu/harness.py. */
 #define LEVEL1_COUNT (1U << (STAGE1_BITS - 39))
 #define DESCRIPTOR_TABLE 3U
 #define DESCRIPTOR_BLOCK (1U << 10 | 3U << 8 | 1U)
 
-static uint64_t codes[ACCESSES], l2_codes[ACCESSES];
+static uint64_t codes[ACCESSES], l2_codes[ACCESSES], vncr_code;
 
 static uint64_t resident(const uint8_t *symbol)
 {
@@ -68,7 +69,7 @@ uint64_t image_code_l2(uint8_t access)
 
 uint64_t image_code_vncr(bool write)
 {
-	return resident(write ? guest_vncr_write : guest_vncr_read);
+	return vncr_code + (write ? 2 * sizeof(uint32_t) : 0);
 }
 
 /* L2 has nothing but its accesses; what they came to is L1's to note: leave_l2 in guest.S. */
@@ -84,9 +85,11 @@ static void write_l2(void)
 		memcpy(page + place, accesses[i].code, accesses[i].words * sizeof(*page));
 		place += accesses[i].words;
 		page[place++] = HVC(0U);
-		if (place > PAGE / 4)
+		if (place > PAGE / 4 - VNCR_WORDS)
 			__builtin_trap(); /* the accesses have outgrown their room */
 	}
+	vncr_code = HARNESS_BASE + L2_PAGE + place * 4;
+	memcpy(page + place, guest_vncr, VNCR_WORDS * sizeof(*page));
 }
 
 static void write_tables(void)
@@ -108,5 +111,9 @@ void image_write(void)
 	write_l2();
 	write_tables();
 	memset(harness_memory + SPARE_PAGE, 0, PAGE);
+	memset(harness_memory + DATA_PAGE, 0, FORERUNNER_PAGE - DATA_PAGE);
+	memcpy(harness_memory + FORERUNNER_PAGE, guest_forerunner, PAGE);
 	__builtin___clear_cache((char *)harness_memory, (char *)harness_memory + LEVEL1_PAGES);
+	__builtin___clear_cache((char *)harness_memory + FORERUNNER_PAGE,
+				(char *)harness_memory + FORERUNNER_PAGE + PAGE);
 }

@@ -6,16 +6,18 @@
 #define CODE_PAGE 0x0000
 #define LEVEL0_PAGE 0x1000
 #define ZERO_PAGE 0x2000
-#define DATA_PAGE 0x3000
-#define ENTRY_PAGES 0x4000
-#define ENTRY_PAGE_COUNT 2
-#define VCPU_STRIDE 0x3000 /* from one vCPU's data page to the next one's */
 #define L2_PAGE 0xf000 /* L2's vectors, and its code in the half above */
 #define LEVEL1_PAGES 0x10000
 #define STAGE2_LEVEL1 0x40000 /* L1's tables for L2: two pages, then those of the other levels */
 #define STAGE2_TABLES 0x42000
 #define STAGE2_END 0x80000
 #define SPARE_PAGE 0x80000
+/* The queues: in no page of the host's that has code or tables, as a cold guest finds them mapped. */
+#define DATA_PAGE 0x90000
+#define ENTRY_PAGES 0x91000
+#define ENTRY_PAGE_COUNT 2
+#define VCPU_STRIDE 0x3000 /* from one vCPU's data page to the next one's */
+#define FORERUNNER_PAGE 0x9f000 /* its code: behind the queues of four vCPUs, and its own */
 
 /* HCR_EL2 of L1, which runs as a host does: RW, TGE, E2H. */
 #define HCR_L1 0x488000000

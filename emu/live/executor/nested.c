@@ -33,18 +33,21 @@
 /* PS 48 bits, SH0 inner, write-back, T0SZ 24: 40 bits, two tables at level 1; or from level 2. */
 #define VTCR (UINT64_C(1) << 31 | 5 << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 24)
 #define VTCR_FROM_LEVEL1 (1 << 6)
+#define VTCR_HA (1 << 21)
 
 #define TABLE 3U
 #define LEAF_PAGE 3U
 #define LEAF_BLOCK 1U
-#define LEAF (1U << 10 | 3U << 8 | 0xfU << 2) /* young, inner shareable, normal memory */
+#define LEAF (3U << 8 | 0xfU << 2) /* inner shareable, normal memory */
+#define YOUNG (1U << 10)
 #define OUTPUT (((UINT64_C(1) << 48) - 1) & ~(uint64_t)(PAGE - 1))
 #define NO_EXECUTE (UINT64_C(2) << 53)
 
 struct leaf {
 	uint64_t ipa, output;
 	uint8_t prot;
-	bool block;
+	bool block, old;
+	uint64_t *entry; /* where it was written */
 };
 
 static const struct {
@@ -108,19 +111,27 @@ static uint64_t *level2_entry(const struct vm *vm, uint64_t ipa)
 static uint64_t descriptor(const struct leaf *leaf)
 {
 	return (leaf->output & OUTPUT) | LEAF | (leaf->block ? LEAF_BLOCK : LEAF_PAGE) |
-	       (uint64_t)(leaf->prot & 3) << 6 | (leaf->prot & 4 ? 0 : NO_EXECUTE);
+	       (leaf->old ? 0 : YOUNG) | (uint64_t)(leaf->prot & 3) << 6 |
+	       (leaf->prot & 4 ? 0 : NO_EXECUTE);
 }
 
-static void write_leaf(const struct vm *vm, const struct leaf *leaf)
+static void write_leaf(const struct vm *vm, struct leaf *leaf)
 {
-	uint64_t *entry;
-
 	if (leaf->ipa >= IPA_LIMIT)
 		return; /* no table reaches it */
-	entry = level2_entry(vm, leaf->ipa);
+	leaf->entry = level2_entry(vm, leaf->ipa);
 	if (!leaf->block)
-		entry = below(vm, entry) + (leaf->ipa >> 12) % ENTRIES_OF_TABLE;
-	*entry = descriptor(leaf);
+		leaf->entry = below(vm, leaf->entry) + (leaf->ipa >> 12) % ENTRIES_OF_TABLE;
+	*leaf->entry = descriptor(leaf);
+}
+
+/* The access flags that KVM has set stay. */
+static void read_flags(void)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (leaves[i].entry && (*leaves[i].entry & YOUNG))
+			leaves[i].old = false;
+	}
 }
 
 static void lead_to(uint64_t *table, uint32_t entries, uint64_t address)
@@ -159,6 +170,7 @@ static void set_on_all(struct vm *vm, uint64_t id, uint64_t value)
 static void write_tables(struct vm *vm)
 {
 	room = STAGE2_TABLES;
+	read_flags();
 	memset(at(STAGE2_LEVEL1), 0, STAGE2_TABLES - STAGE2_LEVEL1);
 	for (uint32_t i = 0; i < count; i++)
 		write_leaf(vm, &leaves[i]);
@@ -196,7 +208,7 @@ void nested_start(struct vm *vm)
 	memset(is_placed, 0, sizeof(is_placed));
 	illegal = false;
 	count = 0;
-	leaves[count++] = (struct leaf){ HARNESS_BASE, HARNESS_BASE, 1 | 4, true };
+	leaves[count++] = (struct leaf){ HARNESS_BASE, HARNESS_BASE, 1 | 4, true, false, NULL };
 	write_tables(vm);
 	*(volatile uint8_t *)(harness_memory + SPARE_PAGE) = 0;
 }
@@ -230,7 +242,8 @@ int nested_map(struct vm *vm, const struct record *step, uint64_t where)
 {
 	const bool block = step->a & L1_BLOCK;
 	const uint64_t size = block ? BLOCK_SIZE : PAGE;
-	const struct leaf leaf = { step->x & -size, where & -size, step->a & 7, block };
+	const bool old = step->a & L1_OLD;
+	const struct leaf leaf = { step->x & -size, where & -size, step->a & 7, block, old, NULL };
 
 	if (refused(vm))
 		return refused(vm);
@@ -259,10 +272,12 @@ int nested_table(struct vm *vm, const struct record *step, uint64_t where)
 
 int nested_vtcr(struct vm *vm, const struct record *step)
 {
+	const uint64_t ha = step->a & L1_HARDWARE_AF ? VTCR_HA : 0;
+
 	if (refused(vm))
 		return refused(vm);
-	illegal = !step->a;
-	set_on_all(vm, VTCR_EL2, step->a ? VTCR | VTCR_FROM_LEVEL1 : VTCR);
+	illegal = !(step->a & L1_LEGAL);
+	set_on_all(vm, VTCR_EL2, VTCR | ha | (illegal ? 0 : VTCR_FROM_LEVEL1));
 	invalidate(vm);
 	return 0;
 }

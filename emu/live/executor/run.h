@@ -7,6 +7,7 @@
 
 void run_prepare(void); /* once for each worker */
 void run_warm_up(struct vm *vm);
+void run_forerunner(struct vm *vm); /* in a cold VM, instead */
 void run_once(struct vm *vm, uint32_t index);
 
 void forget_sigbus(void); /* of a step that is not KVM_RUN */

@@ -153,7 +153,7 @@ static void make_vcpus(struct vm *vm)
 {
 	const struct guest_case *played = vm->played;
 
-	for (uint32_t i = 0; i < VCPUS; i++)
+	for (uint32_t i = 0; i <= FORERUNNER; i++)
 		vm->vcpus[i].fd = -1;
 	vm->now = &vm->vcpus[0];
 	make_vcpu(vm);
@@ -161,6 +161,10 @@ static void make_vcpus(struct vm *vm)
 		vm->now = &vm->vcpus[played->steps[i].a % VCPUS];
 		if (played->steps[i].op == OP_VCPU && vm->now->fd < 0)
 			make_vcpu(vm);
+	}
+	if (played->flags & VM_COLD) {
+		vm->now = &vm->vcpus[FORERUNNER];
+		make_vcpu(vm);
 	}
 	vm->now = &vm->vcpus[0];
 }

@@ -53,6 +53,9 @@ struct vcpu {
 	uint32_t queued;
 };
 
+/* A vCPU of no case's, which maps the queues of a cold VM at no cost of the others'. */
+#define FORERUNNER VCPUS
+
 struct vm {
 	bool nested; /* the guest has EL2: it is L1 */
 	bool sets_flags; /* its CPU does, in stage 1: ACCESS_WALK_AF */
@@ -62,7 +65,7 @@ struct vm {
 	struct report *report;
 	int kvm, fd;
 	int event; /* of every ioeventfd */
-	struct vcpu vcpus[VCPUS];
+	struct vcpu vcpus[VCPUS + 1];
 	struct vcpu *now; /* whose steps are being done */
 	struct base bases[MAX_STEPS];
 	uint32_t named;

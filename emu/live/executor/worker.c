@@ -122,7 +122,9 @@ static _Noreturn void work(const struct guest_case *played, enum kind kind)
 		inject_begin(&vm, kind == KIND_ALLOCATING);
 	if (has(played, OP_MEMORY_LIMIT, 0))
 		limit_prepare(&vm);
-	if (!(played->flags & VM_COLD))
+	if (played->flags & VM_COLD)
+		run_forerunner(&vm);
+	else
 		run_warm_up(&vm);
 	if (kind == KIND_TRACED)
 		kcov_begin(report);
