@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, Protocol
 from emu.access import Access
 from fuzz.directory.configuration import FORMAT, Configuration, Versions
 from fuzz.directory.finding import Backing, Finding, Machine, Size, State
-from fuzz.directory.store import Store, create_store
+from fuzz.directory.opening import create_store
+from fuzz.directory.store import Store
 
 LEAK: Final = """create gmem0 size=0x1000 flags=mmap
 memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0 flags=guest-memfd

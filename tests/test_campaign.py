@@ -18,7 +18,8 @@ import pytest
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Snapshot, SummaryLine, as_json, line
 from fuzz.campaign.supervisor import Settings, run_campaign
-from fuzz.directory.store import Store, StoreError, create_store, open_store
+from fuzz.directory.opening import create_store, open_store
+from fuzz.directory.store import Store, StoreError
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
 from tests.test_store import configuration

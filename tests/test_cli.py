@@ -137,6 +137,16 @@ def test_metrics_name_what_they_need(tmp_path: Path) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["corpus", "check"], ["matrix"]], ids=" ".join)
+def test_a_corpus_that_is_not_there_is_missing(
+    call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("triage.corpus.corpus_dir", lambda: tmp_path / "none")
+    ended = call(*words)
+    assert ended.status == 3
+    assert ended.err == f"gff: {tmp_path}/none: the corpus is not there\n"
+
+
 def test_a_broken_part_makes_the_doctor_say_so(
     call: Gff, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

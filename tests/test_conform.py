@@ -104,6 +104,15 @@ def test_a_case_that_comes_to_something_else_each_time_is_told_apart() -> None:
     assert found.tally.pairs == []
 
 
+def test_a_case_that_is_lost_when_it_is_played_again_is_told_with_the_reason() -> None:
+    results = iter((None, Lost("gone")))
+    found = compared(StandIn(on("clean"), lambda _: next(results, None)), LEAK)
+    (told,) = found.settle()
+    assert told.case == LEAK
+    assert found.tally.lost == [(text.load(LEAK), "gone")]
+    assert found.tally.pairs == []
+
+
 def test_what_is_lost_or_unsupported_is_no_difference() -> None:
     odd: dict[str, Result] = {LEAK: Lost("gone"), NOISE: Unsupported("never", 1)}
     found = compared(StandIn(on("v7.3"), lambda case: odd[text.dump(case)]), LEAK, NOISE)
@@ -233,41 +242,6 @@ def test_a_fault_that_the_model_gives_up_was_met_so_often_by_injection(
     model = msgspec.structs.replace(live, stuck=True)
     known = explanation(case, Divergence(errors, model, live))
     assert (known.name if known else "") == name
-
-
-COLD = [
-    ("vm cold\nfail __kvm_faultin_pfn ERANGE\nrun\n", "cold-queue"),
-    ("fail __kvm_faultin_pfn ERANGE\nrun\n", ""),
-    ("vm cold\nmemory-limit on\nrun\n", "cold-queue"),
-    ("vm cold\nmemory-limit on\nmemory-limit off\nrun\n", ""),
-]
-
-
-@pytest.mark.parametrize(("body", "name"), COLD)
-def test_only_in_a_cold_vm_is_an_error_met_between_two_accesses(body: str, name: str) -> None:
-    model = MODEL.run(text.load("run\n"), KERNELS["v7.3"]).runs[0]
-    live = msgspec.structs.replace(model, ret=-1, errno=Errno.EFAULT)
-    case = text.load(body)
-    known = explanation(case, Divergence(len(case.steps) - 1, model, live))
-    assert (known.name if known else "") == name
-
-
-@pytest.mark.parametrize(
-    ("kind_", "access", "name"),
-    [("device", "walk", "device-walk"), ("device", "read64", ""), ("anon", "walk", "")],
-)
-def test_only_a_walk_in_a_devices_memory_is_explained(kind_: str, access: str, name: str) -> None:
-    case = text.load(
-        f"create mem0 size=0x1000 {kind_}\nmemslot 0 gpa=0x40000000 size=0x1000 mem0+0x0\n"
-        f"guest {access} slot0+0x0\nrun\n"
-    )
-    model = MODEL.run(text.load("run\n"), KERNELS["v7.3"]).runs[0]
-    for live in (
-        msgspec.structs.replace(model, stuck=True, access=2),
-        msgspec.structs.replace(model, exceptions=((2, 0x9600_0015),)),
-    ):
-        known = explanation(case, Divergence(3, model, live))
-        assert (known.name if known else "") == name
 
 
 PAST = [

@@ -16,9 +16,10 @@ from fuzz.campaign.member import Limits, delay
 from fuzz.campaign.status import Snapshot, line
 from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.campaign.suspects import Suspects
+from fuzz.directory.opening import create_store
 from fuzz.directory.series import samples
 from fuzz.directory.shards import sha1
-from fuzz.directory.store import Store, create_store
+from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Arms, Mode
 from fuzz.mutation.mutate import MAX_SIZE
 from fuzz.search.hand import Hand, held

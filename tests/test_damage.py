@@ -14,9 +14,10 @@ import pytest
 from fuzz.campaign.supervisor import run_campaign
 from fuzz.directory import durable
 from fuzz.directory.mending import mended
+from fuzz.directory.opening import open_store
 from fuzz.directory.series import samples
 from fuzz.directory.shards import sha1
-from fuzz.directory.store import Store, StoreError, open_store
+from fuzz.directory.store import Store, StoreError
 from tests.campaigns import Past, lived
 from tests.command import Gff, finding
 from tests.test_campaign import needs_atheris, settings

@@ -17,8 +17,9 @@ from fuzz.campaign import recorder
 from fuzz.campaign.status import Snapshot, SummaryLine
 from fuzz.campaign.supervisor import run_campaign
 from fuzz.directory import durable
+from fuzz.directory.opening import create_store, place
 from fuzz.directory.series import samples
-from fuzz.directory.store import Store, StoreError, create_store
+from fuzz.directory.store import Store, StoreError
 from tests.test_campaign import needs_atheris, settings
 from tests.test_crew import MISBEHAVIOUR
 from tests.test_store import configuration, finding
@@ -156,6 +157,14 @@ def test_a_campaign_that_is_at_work_keeps_its_configuration(tmp_path: Path) -> N
     with store.claimed(), pytest.raises(StoreError, match="another campaign is at work there"):
         run_campaign(replace(settings(tmp_path / "c"), kernels=("clean",)), lambda _: None)
     assert store.configuration() == before
+
+
+@needs_atheris
+def test_who_comes_second_to_a_new_directory_changes_nothing_there(tmp_path: Path) -> None:
+    first = place(tmp_path / "c")
+    with first.claimed(), pytest.raises(StoreError, match="another campaign is at work there"):
+        run_campaign(settings(tmp_path / "c"), lambda _: None)
+    assert not first.is_begun()
 
 
 @needs_atheris

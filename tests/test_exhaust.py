@@ -17,7 +17,8 @@ from emu.kernels import KERNELS
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
 from fuzz.directory.fingerprint import Fingerprints, fingerprints, judging
-from fuzz.directory.store import Store, StoreError, create_store
+from fuzz.directory.opening import create_store, place
+from fuzz.directory.store import Store, StoreError
 from fuzz.exhaustive import exhaust
 from fuzz.exhaustive.examiner import Examiner, Orders
 from fuzz.exhaustive.examiners import ExaminerError, Examiners
@@ -184,10 +185,11 @@ def test_killed_the_supervisor_takes_its_workers_along_and_only_chunks_in_hand_a
 
 def test_a_worker_that_is_killed_is_replaced_and_no_case_is_lost(tmp_path: Path) -> None:
     killed: list[int] = []
+    others = set(children(os.getpid()))  # of an earlier test: multiprocessing keeps one
 
     def kill_one(_: Tally) -> None:
         if not killed:
-            killed.append(children(os.getpid())[0])
+            killed.append(next(pid for pid in children(os.getpid()) if pid not in others))
             os.kill(killed[0], signal.SIGKILL)
 
     tally = run_exhaust(settings(tmp_path), kill_one)
@@ -198,6 +200,13 @@ def test_a_worker_that_is_killed_is_replaced_and_no_case_is_lost(tmp_path: Path)
 def test_two_searches_in_one_directory_are_refused(tmp_path: Path) -> None:
     with begun(tmp_path).claimed(), pytest.raises(StoreError, match="at work there"):
         search(settings(tmp_path))
+
+
+def test_who_comes_second_to_a_new_directory_changes_nothing_there(tmp_path: Path) -> None:
+    first = place(tmp_path / "all")
+    with first.claimed(), pytest.raises(StoreError, match="at work there"):
+        search(settings(tmp_path))
+    assert not first.is_begun()
 
 
 def test_chunks_that_are_lost_are_counted_once_when_they_are_done_again(tmp_path: Path) -> None:

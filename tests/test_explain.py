@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from emu import text
+from emu.case import SetMemslot
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.trace import Call
@@ -62,23 +63,23 @@ def test_a_syndrome_is_told_in_the_manuals_words(esr: int, words: str) -> None:
 # MEMSLOTS
 
 
-def test_memslots_are_those_that_kvm_took() -> None:
+def test_the_last_memslot_step_of_a_number_says_what_it_is() -> None:
     case = text.load(
         """memslot 0 gpa=0x1000 size=0x1000 mem0+0x0 flags=0x12
-memslot 1 gpa=0x1000 size=0x1000
 memslot 2 gpa=0x8000 size=0x2000 gmem1+0x1000 flags=guest-memfd
 memslot 3 gpa=0x20000 size=0x1000
 memslot 3 delete
 memslot 0 gpa=0x3000 size=0x1000 mem0+0x0
 """
     )
-    slots = slots_after(case.steps, {1: 17})
+    steps = [step for step in case.steps if isinstance(step, SetMemslot)]
+    slots = slots_after(steps)
     told = [(slot.slot, slot.gpa, slot.flags, slot.backing) for slot in slots]
     assert told == [
         (0, 0x3000, "-", "mem0+0x0"),
         (2, 0x8000, "guest-memfd", "gmem1+0x1000"),
     ]
-    first = slots_after(case.steps[:1], {})
+    first = slots_after(steps[:1])
     assert first[0].flags == "0x12"
 
 
@@ -219,6 +220,31 @@ def test_memslots_are_shown_again_only_when_they_change() -> None:
     page = told(explanation(case), 100)
     assert page.count("  slots ") == 2
     assert "  slots   none\n" in page
+
+
+MOVED: Final = """create mem0 size=0x2000 anon
+memslot 0 gpa=0x40000000 size=0x2000 mem0+0x0
+at pin
+memslot 0 delete
+guest read64 0x40000010
+run
+run
+"""
+
+
+def test_a_memslot_step_that_was_moved_is_in_the_table_where_it_took_place() -> None:
+    page = told(explanation(MOVED), 100)
+    first, _, second = page.partition("KVM_RUN 2")
+    table = first.partition("  slots ")[2]
+    assert table.index("mem0+0x0") < table.index("  guest ") < table.index("  slots   none\n")
+    assert "  slots " not in second
+
+
+def test_a_memslot_step_that_was_moved_and_never_took_place_is_not_in_the_table() -> None:
+    given = explanation(MOVED.replace("guest read64 0x40000010\n", ""))
+    page = told(given, 100)
+    assert page.count("  slots ") == 1
+    assert [len(run.memslots) for run in given.runs] == [1, 1]
 
 
 def test_a_run_that_never_enters_the_guest_shows_the_way_through_kvm() -> None:

@@ -14,7 +14,8 @@ from fuzz.campaign.hook import LOG, Hook
 from fuzz.campaign.status import Snapshot
 from fuzz.campaign.supervisor import run_campaign
 from fuzz.directory.finding import Finding
-from fuzz.directory.store import Store, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import Store
 from fuzz.halting import Flag
 from tests.command import Gff, campaign, finding
 from tests.test_campaign import is_running, needs_atheris, settings

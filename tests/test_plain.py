@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
+from fuzz.directory.opening import open_store
 from fuzz.directory.shards import content
-from fuzz.directory.store import open_store
 from fuzz.search.kept import Kept
 from fuzz.search.plain import DEPTH, Loop
 from tests.command import Gff

@@ -11,7 +11,7 @@ from emu.kernels.releases import V73
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import Vcpu
 from emu.model import Model
-from fuzz.directory.store import create_store
+from fuzz.directory.opening import create_store
 from fuzz.guidance.coverage import Arms
 from fuzz.guidance.feedback import Feedback
 from fuzz.oracle.contract import Reading

@@ -1,6 +1,8 @@
 """The corpus: what is an input of ours is known by its name, and nothing else gets to an engine."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -9,8 +11,9 @@ import pytest
 
 from fuzz.campaign.resume import FEW, Resume, difference
 from fuzz.directory.finding import Standing
+from fuzz.directory.opening import create_store
 from fuzz.directory.shards import ASIDE, LARGEST, SKIPPED, content, sha1, survey
-from fuzz.directory.store import Store, create_store
+from fuzz.directory.store import Store
 from fuzz.halting import Flag
 from fuzz.mutation.mutate import Mutator
 from fuzz.search import reduction
@@ -221,6 +224,12 @@ def test_findings_are_judged_again(store: Store) -> None:
         "gone: v7.3--C2-foreign-natural, v7.3--C2-once-natural; "
         "v7.3--C2-elsewhere-natural is now C2-gmem_abort-natural"
     )
+
+
+def test_nothing_is_judged_again_for_a_supervisor_that_is_gone(store: Store) -> None:
+    words = [sys.executable, "-m", "fuzz.campaign.rejudging", str(store.root), "1"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "the supervisor is gone\n")
 
 
 def test_a_finding_that_is_seen_again_is_there_with_the_case_that_shows_it(store: Store) -> None:

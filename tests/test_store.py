@@ -1,8 +1,6 @@
 """The campaign directory: nothing torn, nothing lost, nothing taken for what it is not."""
 
 import multiprocessing
-import os
-import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,14 +14,8 @@ from emu.access import Access
 from fuzz.directory import durable
 from fuzz.directory.configuration import FORMAT, Configuration, Versions
 from fuzz.directory.finding import Backing, Finding, Machine, Size, State, merged
-from fuzz.directory.store import (
-    HARNESS_LIMIT,
-    Store,
-    StoreError,
-    WorkerStatus,
-    create_store,
-    open_store,
-)
+from fuzz.directory.opening import create_store, open_store
+from fuzz.directory.store import HARNESS_LIMIT, Store, StoreError, WorkerStatus
 
 NOON: Final = datetime(2026, 5, 7, 12, 0, tzinfo=UTC)
 TEXT: Final = "guest read64 slot0+0x0\nrun\n"
@@ -226,79 +218,7 @@ def test_two_campaigns_do_not_share_a_directory(store: Store) -> None:
         pass
 
 
-# OPENING
-
-
-def _is_a_file(path: Path) -> None:
-    path.write_text("a file")
-
-
-def _is_a_strangers(path: Path) -> None:
-    path.mkdir()
-    (path / "thesis.tex").write_text("")
-
-
-def _is_damaged(path: Path) -> None:
-    create_store(path, configuration())
-    (path / "campaign.json").write_text('{"format": 1, "crea')
-
-
-def _is_not_utf8(path: Path) -> None:
-    path.mkdir()
-    (path / "campaign.json").write_bytes(b'{"format": "\xff"}')
-
-
-def _lacks_a_field(path: Path) -> None:
-    path.mkdir()
-    (path / "campaign.json").write_text('{"format": 1}')
-
-
-def _is_of_another_format(path: Path) -> None:
-    path.mkdir()
-    (path / "campaign.json").write_text('{"format": 7, "kernel": "v9"}')
-
-
-REFUSED: Final = [
-    (_is_a_file, "{path}: a file, where a campaign directory was expected"),
-    (_is_a_strangers, "{path}: not empty, and not a campaign: it has no campaign.json"),
-    (_is_damaged, "{path}/campaign.json: damaged: "),
-    (_is_not_utf8, "{path}/campaign.json: damaged: "),
-    (_lacks_a_field, "{path}/campaign.json: damaged: Object missing required field `created_at`"),
-    (
-        _is_of_another_format,
-        f"{{path}}/campaign.json: format 7, but this version reads format {FORMAT}",
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "message"), REFUSED)
-def test_what_is_no_campaign_is_refused_in_one_line(
-    tmp_path: Path, make: object, message: str
-) -> None:
-    assert callable(make)
-    path = tmp_path / "campaign"
-    make(path)
-    with pytest.raises(StoreError) as refusal:
-        create_store(path, configuration())
-    assert str(refusal.value).startswith(message.format(path=path))
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("name", ["campaign", "campaign.json/campaign"])
-def test_only_a_campaign_can_be_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / "campaign.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"campaign: not a campaign: it has no campaign\.json"):
-        open_store(tmp_path / name)
-
-
-def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    place = Path("/proc/self") if os.geteuid() == 0 else tmp_path
-    if place == tmp_path:
-        tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(StoreError) as refusal:
-        create_store(place / "campaign", configuration())
-    assert str(refusal.value).startswith(f"{place}/campaign: ")
-    assert "\n" not in str(refusal.value)
+# DAMAGE
 
 
 def test_a_damaged_finding_is_named(store: Store) -> None:
@@ -307,15 +227,6 @@ def test_a_damaged_finding_is_named(store: Store) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StoreError, match=f"{path}: damaged: "):
         store.findings()
-
-
-def test_a_continued_campaign_keeps_its_birthday_and_findings(store: Store) -> None:
-    store.record(finding())
-    later = msgspec.structs.replace(configuration("clean"), created_at=datetime.now(UTC))
-    again = create_store(store.root, later)
-    assert again.configuration().created_at == NOON
-    assert again.configuration().kernels == ("clean",)
-    assert again.findings() == [finding()]
 
 
 # WORKERS AND OUR OWN MISTAKES

@@ -14,7 +14,8 @@ from emu.kernels.releases import V73
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import Vcpu
 from fuzz.directory.finding import Finding
-from fuzz.directory.store import Store, create_store
+from fuzz.directory.opening import create_store
+from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Arms, Mode
 from fuzz.guidance.feedback import Feedback
 from fuzz.oracle.contract import Reading

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fuzz.directory.finding import Finding
+from fuzz.directory.opening import open_store
 from fuzz.directory.records import RecordError
-from fuzz.directory.store import FINDINGS, Store, StoreError, open_store
+from fuzz.directory.store import FINDINGS, Store, StoreError
 from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
 from triage.invocation import own_name

@@ -82,8 +82,11 @@ class Conformance:
         again: list[list[Outcomes]] = [[pair.live] for pair in pairs]
         for played in self._fleet.play(pair.case for pair in pairs for _ in range(TIMES - 1)):
             self._complained(played)
-            if isinstance(played.result, Outcomes):
-                again[played.number // (TIMES - 1)].append(played.result)
+            match played.result:
+                case Outcomes() as live:
+                    again[played.number // (TIMES - 1)].append(live)
+                case Lost(reason) | Unsupported(reason):
+                    self.tally.lost.append((played.case, reason))
         told = list(zip(pairs, again, strict=True))
         self.tally.pairs = [pair for pair, seen in told if seen == [pair.live] * TIMES]
         return [_undetermined(pair, seen) for pair, seen in told if seen != [pair.live] * TIMES]

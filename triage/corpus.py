@@ -1,6 +1,6 @@
 """Corpus files against the model: what differs from their expectations, and new expectations."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,8 @@ from emu.case import Case
 from emu.casefile import CaseFile
 from emu.expectation import Basis, Expectation, ExpectedLine, ExpectedRun, arrange
 from emu.kernels import CATALOGUE, KERNELS, Kind
-from triage.corpus_files import case_files
-from triage.ending import UserError
+from triage.corpus_files import case_files, corpus_dir
+from triage.ending import MissingError, UserError
 from triage.replay import Difference, differences
 
 Replay = Callable[[Case, str], tuple[ExpectedLine, ...]]
@@ -41,10 +41,12 @@ class Blessing(msgspec.Struct, frozen=True):
     refused: tuple[Mismatch, ...]
 
 
-def files_below(names: Iterable[str]) -> list[str]:
-    """The files of these names, and the ``.case`` files in and below those that are folders."""
+def files_below(names: Sequence[str] | None) -> list[str]:
+    """The files of these names, and the ``.case`` files in and below those that are folders; where
+    none is named, those of the corpus that came with gff.
+    """
     found: list[str] = []
-    for name in names:
+    for name in names or [_corpus()]:
         if not Path(name).is_dir():
             found.append(name)
         elif inside := case_files(Path(name)):
@@ -52,6 +54,13 @@ def files_below(names: Iterable[str]) -> list[str]:
         else:
             raise UserError(f"{name}: no .case file in it or below it")
     return found
+
+
+def _corpus() -> str:
+    folder = corpus_dir()
+    if not folder.is_dir():
+        raise MissingError(f"{folder}: the corpus is not there")
+    return str(folder)
 
 
 def check(name: str, file: CaseFile, kernels: Sequence[str], replay: Replay) -> list[Mismatch]:

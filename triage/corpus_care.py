@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from fuzz.directory.store import StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import StoreError
 from fuzz.search.reduction import Limit, Reduction, ReductionError, reduced
 from triage.corpora import Bad, Corpus, Entry, Kind, distinct, is_afls_finding, kind_of, read, write
 from triage.durations import counted

@@ -1,6 +1,6 @@
 """Runs a case, watched, and puts together what can be said of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from emu.abi import (
@@ -83,7 +83,8 @@ def _run(context: _Context, start: int, view: View, trace: RunTrace, line: Expec
         number=line.number,
         step=_step(context, run.step),
         before=_steps(context, before),
-        memslots=_memslots(context, before),
+        memslots=(*slots_after(trace.regions), *_refused_regions(context, before)),
+        memslots_after=slots_after(trace.regions_after),
         aborts=_aborts(context, trace.aborts, calls),
         exceptions=tuple(
             ExceptionView(context.accesses.get(step), esr, syndrome(esr))
@@ -130,14 +131,11 @@ def _log(pages: tuple[int, ...]) -> str:
     return f"dirty: {'page' if len(pages) == 1 else 'pages'} {', '.join(map(str, pages))}"
 
 
-def _memslots(context: _Context, before: range) -> tuple[Slot, ...]:
+def _refused_regions(context: _Context, before: range) -> Iterator[Slot]:
     steps = context.case.steps
-    refused = [
-        region(step, context.refused[index])
-        for index in before
-        if index in context.refused and isinstance(step := steps[index], SetMemslot)
-    ]
-    return (*slots_after(steps[: before.stop], context.refused), *refused)
+    for index in before:
+        if index in context.refused and isinstance(step := steps[index], SetMemslot):
+            yield region(step, context.refused[index])
 
 
 def _aborts(

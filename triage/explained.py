@@ -30,7 +30,7 @@ def explained(explanation: Explanation, *, trace: bool) -> RenderableType:
         whose = "" if alone else f", vCPU {run.vcpu}"
         title = Text(f"\nKVM_RUN {run.number}{whose}", style="bold")
         parts += [title, _run(run, slots, trace=trace)]
-        slots = run.memslots
+        slots = run.memslots_after
     if explanation.after:
         head = "after the last KVM_RUN" if explanation.runs else "steps"
         parts += [Text(f"\n{head}", style="bold"), rows(_steps(explanation.after))]
@@ -64,6 +64,8 @@ def _run(run: RunView, slots_before: Sequence[Slot], *, trace: bool) -> Padding:
             yield "passed", _functions(run.functions)
         elif not run.aborts:
             yield "kernel", run.way
+        if run.memslots_after != _taken(run.memslots):
+            yield "slots", _slots(run.memslots_after)
         yield "result", _result(run)
         yield from _verdicts(run.clauses)
         for note in run.notes:

@@ -61,7 +61,8 @@ class RunView(msgspec.Struct, frozen=True):
     """One KVM_RUN.
 
     ``before``: the steps since the KVM_RUN before. ``memslots``: all that exist at the call, and
-    the regions refused since the KVM_RUN before. ``knowledge``: claim, observed or inferred.
+    the regions refused since the KVM_RUN before. ``memslots_after``: all that exist at its return;
+    others, where a memslot step was moved into it. ``knowledge``: claim, observed or inferred.
     ``fresh``: as in RunOutcome, a matter of MEMORY_FAULT. ``at``: the access that the guest was at
     when the call returned. ``vcpu``, ``userfaults``: as in RunOutcome. ``notes``: in what it
     differs from what today's source does.
@@ -71,6 +72,7 @@ class RunView(msgspec.Struct, frozen=True):
     step: StepView
     before: tuple[StepView, ...]
     memslots: tuple[Slot, ...]
+    memslots_after: tuple[Slot, ...]
     aborts: tuple[AbortView, ...]
     exceptions: tuple[ExceptionView, ...]
     way: str

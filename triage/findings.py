@@ -97,7 +97,11 @@ def _state_style(state: State) -> str:
     return "yellow" if state is State.CLAIM else "green"
 
 
+def clause_says(clause: Clause) -> str:
+    """Its docstring, as one paragraph."""
+    return " ".join((inspect.getdoc(clause.check) or "").replace("``", "").split())
+
+
 def _clause(clause: Clause) -> str:
-    text = " ".join((inspect.getdoc(clause.check) or "").replace("``", "").split())
     readings = ", ".join(sorted(reading.value for reading in clause.readings))
-    return f"{text} Basis: {clause.basis.value}. Asked for by: {readings}."
+    return f"{clause_says(clause)} Basis: {clause.basis.value}. Asked for by: {readings}."

@@ -10,9 +10,10 @@ from fuzz.campaign.status import Snapshot, snapshot
 from fuzz.directory.claim import Holder
 from fuzz.directory.configuration import Configuration
 from fuzz.directory.follower import Follower
+from fuzz.directory.opening import open_store
 from fuzz.directory.records import RecordError
 from fuzz.directory.series import Sample
-from fuzz.directory.store import LOCK, WORKERS, Store, StoreError, WorkerStatus, open_store
+from fuzz.directory.store import LOCK, WORKERS, Store, StoreError, WorkerStatus
 from fuzz.exhaustive.ledger import COVERAGE
 from fuzz.oracle.asked import Asked
 from fuzz.oracle.contract_coverage import Coverage

@@ -1,6 +1,5 @@
 """A campaign's report as one HTML page that needs nothing else: no script, no other file."""
 
-import inspect
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,18 +10,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fuzz.directory.finding import Finding
 from fuzz.directory.series import Sample
 from fuzz.oracle.asked import SUCCESS
-from fuzz.oracle.contract import CLAUSES, Clause
+from fuzz.oracle.contract import CLAUSES
 from fuzz.oracle.contract_coverage import Coverage
 from triage.course import evenly
 from triage.durations import span
-from triage.matrix_text import rows_of
+from triage.findings import clause_says
+from triage.matrix_text import INJECTED, NATURAL, rows_of
 from triage.overview import Condition, Overview, rate
 from triage.plots import BOX, Curve, Plot, plot, short
 from triage.report import Entry, Report
 from triage.status_screen import condition
 
 _POINTS: Final = 240  # samples of a plot; a pixel or two each
-NATURAL, INJECTED = "x", "i"
 
 
 def page(report: Report) -> str:
@@ -115,11 +114,6 @@ def marks(findings: Sequence[Finding]) -> dict[tuple[str, str], str]:
         key = (each.kernel, each.clause)
         found[key] = NATURAL if each.natural else found.get(key, INJECTED)
     return found
-
-
-def clause_says(clause: Clause) -> str:
-    """Its docstring, as one paragraph."""
-    return " ".join((inspect.getdoc(clause.check) or "").replace("``", "").split())
 
 
 def replay(entry: Entry) -> str:

@@ -1,12 +1,12 @@
 """The memslots of a case as they stand after some of its steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from emu.abi import errno_name
-from emu.case import Ref, SetMemslot, Step
+from emu.case import Ref, SetMemslot
 from emu.words import MEM_FLAGS, spell_bits
 
 _KNOWN_FLAGS: Final = sum(MEM_FLAGS.values())
@@ -23,12 +23,10 @@ class Slot(msgspec.Struct, frozen=True):
     refused: str
 
 
-def slots_after(steps: Sequence[Step], refused: Mapping[int, int]) -> tuple[Slot, ...]:
-    """The slots that exist after ``steps``; ``refused`` maps a step's index to its errno."""
+def slots_after(steps: Iterable[SetMemslot]) -> tuple[Slot, ...]:
+    """The slots that exist after ``steps``, which KVM has done."""
     slots: dict[int, Slot] = {}
-    for index, step in enumerate(steps):
-        if not isinstance(step, SetMemslot) or index in refused:
-            continue
+    for step in steps:
         if step.size:
             slots[step.slot] = region(step, 0)
         else:

@@ -1,10 +1,11 @@
 """Judges the known findings of a campaign again, because judge, model or version are others now.
 
-    python -m fuzz.campaign.rejudging DIR
+    python -m fuzz.campaign.rejudging DIR PARENT
 
 In a process of its own: a case may hang it, and it brings in the model.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ from typing import Final
 from emu import text
 from emu.text import CaseSyntaxError
 from fuzz.directory.finding import Finding, Standing
-from fuzz.directory.store import Store, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import Store
 from fuzz.halting import Flag
 from fuzz.oracle.contract import Reading
-from fuzz.processes import environment
+from fuzz.processes import die_with, environment
 
 PATIENCE: Final = 60.0  # seconds, and for each finding:
 PATIENCE_EACH: Final = 1.0
@@ -30,7 +32,8 @@ class RejudgingError(Exception):
 
 def judged_again(store: Store, stop: Flag) -> None:
     """Gives each finding of the campaign its standing, or some. Raises RejudgingError."""
-    words = [sys.executable, "-P", "-m", "fuzz.campaign.rejudging", str(store.root)]
+    words = [sys.executable, "-P", "-m", "fuzz.campaign.rejudging"]
+    words += [str(store.root), str(os.getpid())]
     patience = PATIENCE + PATIENCE_EACH * len(store.findings([]))
     deadline = time.monotonic() + patience
     with subprocess.Popen(
@@ -54,11 +57,13 @@ def judged_again(store: Store, stop: Flag) -> None:
 
 def main() -> None:
     """Judge all, on the kernels that there still are."""
+    directory, parent = sys.argv[1:]
+    die_with(int(parent))
     from emu.kernels import KERNELS  # noqa: PLC0415 - the supervisor does without
     from emu.model import Model  # noqa: PLC0415 - as above
     from fuzz.search.sighting import Observer  # noqa: PLC0415 - as above
 
-    store = open_store(Path(sys.argv[1]))
+    store = open_store(Path(directory))
     model = Model()
     for finding in store.findings([]):
         if finding.kernel in KERNELS:

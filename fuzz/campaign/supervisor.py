@@ -4,9 +4,7 @@ Workers share nothing but the campaign directory. One that dies is started again
 on disk already. All of them die with the supervisor, whatever it dies of.
 """
 
-import importlib.metadata
 import importlib.util
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,11 +18,12 @@ from fuzz.campaign.member import Limits
 from fuzz.campaign.recorder import Recorder
 from fuzz.campaign.resume import Resume
 from fuzz.campaign.status import Snapshot, Summary, snapshot
-from fuzz.directory.configuration import CONFIGURATION, FORMAT, Configuration, Versions
+from fuzz.directory.configuration import FORMAT, Configuration, versions
 from fuzz.directory.finding import Finding
 from fuzz.directory.fingerprint import fingerprints
 from fuzz.directory.mending import mended
-from fuzz.directory.store import Store, StoreError, create_store, open_store
+from fuzz.directory.opening import begin, place
+from fuzz.directory.store import Store, StoreError
 from fuzz.exhaustive.ledger import COVERAGE
 from fuzz.guidance.coverage import Mode
 from fuzz.halting import Flag, told_to_stop
@@ -93,13 +92,11 @@ def _run(
     on_start: Callable[[], None],
 ) -> Summary:
     configuration = _configuration(settings)
-    goes_on = (settings.campaign / CONFIGURATION).exists()
-    store = open_store(settings.campaign) if goes_on else _created(settings, configuration)
+    store = place(settings.campaign)
     _refuse_exhaust(store)
     with store.claimed(), told_to_stop() as stop:
-        before = store.configuration() if goes_on else None
-        if goes_on:  # only now that it is ours
-            _created(settings, configuration)
+        _refuse_exhaust(store)  # now that nobody else can begin it
+        before = begin(store, configuration)
         on_start()
         for line in mended(store):
             on_note(line)
@@ -115,12 +112,8 @@ def _run(
     return Summary(settings.kernels, last)
 
 
-def _created(settings: Settings, configuration: Configuration) -> Store:
-    return create_store(settings.campaign, configuration)
-
-
 def _refuse_exhaust(store: Store) -> None:
-    if store.configuration().coverage == COVERAGE:
+    if store.is_begun() and store.configuration().coverage == COVERAGE:
         raise StoreError(f"{store.root}: an exhaustive search, not a campaign of random cases")
 
 
@@ -226,20 +219,8 @@ def _configuration(settings: Settings) -> Configuration:
         coverage=settings.coverage.value,
         workers=settings.workers,
         seed=settings.seed,
-        versions=Versions(
-            gff=_version("guest-fault-fuzzer"),
-            python=platform.python_version(),
-            unicorn=_version("unicorn"),
-            atheris=_version("atheris"),
-        ),
+        versions=versions(atheris=True),
         engine=settings.engine.value,
         split=settings.split,
         code=fingerprints(),
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -1,5 +1,7 @@
 """``campaign.json``: what a campaign was asked for, and the versions that did it."""
 
+import importlib.metadata
+import platform
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -16,12 +18,30 @@ CONFIGURATION: Final = "campaign.json"
 
 
 class Versions(msgspec.Struct, frozen=True):
-    """What ran; "" for what is not installed."""
+    """What ran; "" for what is not installed, or was not wanted."""
 
     gff: str
     python: str
     unicorn: str
     atheris: str
+
+
+def versions(*, atheris: bool) -> Versions:
+    """What is installed here; ``atheris``: whether it runs."""
+    return Versions(
+        gff=installed("guest-fault-fuzzer"),
+        python=platform.python_version(),
+        unicorn=installed("unicorn"),
+        atheris=installed("atheris") if atheris else "",
+    )
+
+
+def installed(distribution: str) -> str:
+    """The version of a distribution; "" where there is none."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):

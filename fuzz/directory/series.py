@@ -39,10 +39,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     ``cases``, ``restarts``, ``rerun`` and ``differed`` are totals of all its runs: ``differed`` of
     the ``rerun`` cases came out otherwise on a fresh machine. ``killed`` of the ``restarts`` were
-    somebody else's doing. ``findings``, ``questions``,
-    ``harness_crashes`` and ``corpus`` are what is kept of each. ``cases_per_second`` is that of all
-    workers since the sample before, ``rss_mib`` the largest worker's, and ``last_new_s`` the age at
-    the last new path.
+    somebody else's doing. ``findings``, ``questions``, ``harness_crashes`` and ``corpus`` are what
+    is kept of each. ``cases_per_second`` is that of all workers since the sample before,
+    ``rss_mib`` the largest worker's, and ``last_new_s`` the age at the last new path.
     """
 
     seconds: float

@@ -102,13 +102,31 @@ class Store:
         """Where inputs on which we went wrong are kept."""
         return self.root / HARNESS
 
+    def is_begun(self) -> bool:
+        """Whether there is a campaign."""
+        return (self.root / CONFIGURATION).exists()
+
     def configuration(self) -> Configuration:
         """The settings of the latest run."""
-        return _configuration(self.root)
+        try:
+            return configuration_of(self.root)
+        except RecordError as error:
+            lost = (self.root / CONFIGURATION).is_file() and self.has_folders()
+            hint = "; remove it, and gff fuzz goes on" if lost else ""
+            raise StoreError(f"{error}{hint}") from error
 
     def configure(self, configuration: Configuration) -> None:
         """Makes ``configuration`` the campaign's."""
         durable.write(self.root / CONFIGURATION, records.encoded(configuration))
+
+    def has_folders(self) -> bool:
+        """Whether all is there that a campaign has besides its configuration."""
+        return all((self.root / folder).is_dir() for folder in _FOLDERS)
+
+    def make_folders(self) -> None:
+        """Makes what is missing of that."""
+        for folder in _FOLDERS:
+            (self.root / folder).mkdir(exist_ok=True)
 
     def holder(self) -> claim.Holder:
         """Who is at work there, or was at last."""
@@ -179,7 +197,8 @@ class Store:
                 raise StoreError(f"{self.root}: another campaign is at work there")
             for folder in (".", *_FOLDERS):
                 durable.sweep(self.root / folder)
-            for shard in self.shards():
+            # Nothing may be there yet, or not all, where one was killed as it began.
+            for shard in self.shards() if self.corpus.is_dir() else ():
                 durable.sweep(shard)
             self._rewrite_cases()
             yield
@@ -338,52 +357,6 @@ class Store:
             return False
         durable.write(path, content.encode())
         return True
-
-
-def open_store(root: Path) -> Store:
-    """A campaign that is there, to read it or to add to it."""
-    _configuration(root)
-    return Store(root)
-
-
-def create_store(root: Path, configuration: Configuration) -> Store:
-    """The campaign at ``root``, made if there is none; an existing one is continued."""
-    try:
-        return _create(root, configuration)
-    except OSError as error:
-        raise StoreError(f"{error.filename or root}: {error.strerror}") from error
-
-
-def _create(root: Path, configuration: Configuration) -> Store:
-    if root.exists() and not root.is_dir():
-        raise StoreError(f"{root}: a file, where a campaign directory was expected")
-    root.mkdir(parents=True, exist_ok=True)
-    if (root / CONFIGURATION).exists():
-        created_at = _configuration(root).created_at
-        configuration = msgspec.structs.replace(configuration, created_at=created_at)
-    elif not _has_lost_its_configuration(root) and any(
-        not durable.is_temporary(path) for path in root.iterdir()
-    ):
-        raise StoreError(f"{root}: not empty, and not a campaign: it has no {CONFIGURATION}")
-    store = Store(root)
-    # First, so that nobody who is killed here leaves a directory that is not empty and no campaign.
-    store.configure(configuration)
-    for folder in _FOLDERS:
-        (root / folder).mkdir(exist_ok=True)
-    return store
-
-
-def _has_lost_its_configuration(root: Path) -> bool:
-    """Whether all else of a campaign is there, so that it can go on."""
-    return all((root / folder).is_dir() for folder in _FOLDERS)
-
-
-def _configuration(root: Path) -> Configuration:
-    try:
-        return configuration_of(root)
-    except RecordError as error:
-        hint = "; remove it, and gff fuzz goes on" if _has_lost_its_configuration(root) else ""
-        raise StoreError(f"{error}{hint if (root / CONFIGURATION).is_file() else ''}") from error
 
 
 def tell(errors: Sequence[RecordError], bad: Bad) -> None:

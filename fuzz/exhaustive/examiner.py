@@ -30,7 +30,8 @@ from emu.case import Case
 from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz.directory.fingerprint import fingerprints
-from fuzz.directory.store import Store, StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import Store, StoreError
 from fuzz.exhaustive.enumeration import Enumeration
 from fuzz.exhaustive.ledger import Chunk, Ledger, Plan, Result
 from fuzz.exhaustive.scope import LAYOUTS

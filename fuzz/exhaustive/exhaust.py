@@ -4,8 +4,6 @@ A chunk counts when its result is on the disk, and is dealt again where it is no
 loses at most the chunk in hand. Findings are stored by the processes, as soon as they are made.
 """
 
-import importlib.metadata
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fuzz.directory.configuration import FORMAT, Configuration, Versions
+from fuzz.directory.configuration import FORMAT, Configuration, versions
 from fuzz.directory.finding import Finding
 from fuzz.directory.fingerprint import fingerprints
-from fuzz.directory.store import Store, StoreError, create_store
+from fuzz.directory.opening import begin, place
+from fuzz.directory.store import Store, StoreError
 from fuzz.exhaustive.enumeration import Enumeration
 from fuzz.exhaustive.examiners import Examiners
 from fuzz.exhaustive.ledger import COVERAGE, Extent, Ledger, Plan, check, chunks
@@ -81,9 +80,10 @@ def run_exhaust(settings: Settings, on_update: Callable[[Tally], None]) -> Tally
 def _run(settings: Settings, on_update: Callable[[Tally], None]) -> Tally:
     plan = _plan(settings)
     check(settings.campaign, plan)
-    store = create_store(settings.campaign, _configuration(settings))
+    store = place(settings.campaign)
     with store.claimed(), told_to_stop() as stop:
         check(settings.campaign, plan)  # now that nobody else can begin it
+        begin(store, _configuration(settings))
         search = _Search(store, plan, settings.workers)
         if search.left:
             search.until_end(stop, on_update)
@@ -180,17 +180,5 @@ def _configuration(settings: Settings) -> Configuration:
         coverage=COVERAGE,
         workers=settings.workers,
         seed=0,
-        versions=Versions(
-            gff=_version("guest-fault-fuzzer"),
-            python=platform.python_version(),
-            unicorn=_version("unicorn"),
-            atheris="",
-        ),
+        versions=versions(atheris=False),
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -15,7 +15,8 @@ import msgspec
 from fuzz.directory import durable
 from fuzz.directory.configuration import CONFIGURATION
 from fuzz.directory.fingerprint import Fingerprints
-from fuzz.directory.store import StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import StoreError
 from fuzz.oracle.contract import Reading
 
 COVERAGE: Final = "exhaust"  # in place of what guides a campaign: nothing has to

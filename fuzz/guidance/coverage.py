@@ -1,9 +1,7 @@
 """Branch counters for the modelled kernel: cheap enough to leave on.
 
-Modules are rewritten as they are imported: at the start of every branch arm inside a function
-stands ``_arms[n] = _arms[n] + 1 & 255``. One bytearray holds all counters (see ``feedback``).
-Only statements are added, and every one takes the line of its neighbour, so tracebacks keep their
-line numbers.
+Modules are rewritten as they are imported (see ``arms``). One bytearray holds all counters (see
+``feedback``).
 """
 
 import ast

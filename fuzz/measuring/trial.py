@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from fuzz.directory.configuration import FORMAT, Configuration, Versions
-from fuzz.directory.store import create_store
+from fuzz.directory.opening import create_store
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
 from fuzz.processes import environment, last_line

@@ -150,9 +150,11 @@ def _untold_abort(view: View) -> str | None:
     if view.timeline.kinds.isdisjoint(_LOSES_PAGES):
         return None
     scene = view.scene
-    if scene.injected or scene.forced_abort or view.vm.protected or not aborted(view):
+    if scene.injected or scene.forced_abort or view.vm.protected:
         return None
-    return "guest_memfd failed, but the guest got an external abort"
+    if (target := aborted(view)) is None:
+        return None
+    return f"guest_memfd failed at {target.first:#x}, but the guest got an external abort"
 
 
 def aborted(view: View) -> Target | None:

@@ -9,7 +9,8 @@ import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from fuzz.directory.store import StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Arms, Mode, install
 from fuzz.processes import NO_ENGINE, UNUSABLE, die_with, leave
 from fuzz.search import atheris_engine, plain

@@ -16,10 +16,9 @@ from fuzz.directory import durable
 from triage.case_input import read_case, read_case_file
 from triage.commands.options import Inject, Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below
-from triage.corpus_files import corpus_dir
 from triage.corpus_live import check_live, live_report
 from triage.durations import counted
-from triage.ending import MissingError, Status, UserError
+from triage.ending import Status, UserError
 from triage.explained import diff
 from triage.inputs import kernel_names
 from triage.observation import Injector, injector, live_machine
@@ -64,7 +63,7 @@ def check_corpus(
     Example: gff corpus check --kernel v7.3
     """
     kernels = kernel_names(kernel) if kernel else tuple(KERNELS)
-    names = files_below(places or [_corpus()])
+    names = files_below(places)
     if live is not None:
         if kernel:
             raise UserError("--live goes without --kernel: the image says which it is")
@@ -167,13 +166,6 @@ def _mismatch(mismatch: Mismatch) -> RenderableType:
 def _replay() -> Replay:
     model = Model()
     return lambda case, kernel: replay(model, case, kernel)
-
-
-def _corpus() -> str:
-    folder = corpus_dir()
-    if not folder.is_dir():
-        raise MissingError(f"{folder}: the corpus is not there")
-    return str(folder)
 
 
 def _write(name: str, content: str) -> None:

@@ -1,6 +1,5 @@
 """``gff exhaust``: every case of a small scope, so that the answer is "all"."""
 
-import os
 import sys
 from typing import Annotated, Final
 
@@ -11,7 +10,7 @@ from fuzz.exhaustive.examiners import ExaminerError
 from fuzz.exhaustive.exhaust import Settings, Tally, extents, run_exhaust
 from fuzz.exhaustive.scope import DEFAULT_STEPS
 from triage.campaigns import campaign_path, ordered
-from triage.commands.options import Json, ReadingName
+from triage.commands.options import CORES, Campaign, Json, ReadingName, Workers
 from triage.ending import MissingError, Status, UserError
 from triage.exhaustion import ExhaustProgress, exhaust_line, scope_table, size_line, verdict
 from triage.findings import summaries
@@ -19,7 +18,6 @@ from triage.inputs import kernel_names, reading, whole_number
 from triage.screen import show, show_json
 
 DIRECTORY: Final = "exhaust"
-_CORES: Final = len(os.sched_getaffinity(0))
 _MOST_STEPS: Final = 8  # a thousand times as many cases as with the default
 _DEFAULT_KERNEL: Final = "clean"
 
@@ -41,27 +39,14 @@ Steps = Annotated[
         help="How many steps a case has at most, after its set-up.",
     ),
 ]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        "-j",
-        metavar="N",
-        parser=whole_number("--workers", 1, 1024),
-        help="Worker processes.",
-    ),
-]
 Count = Annotated[bool, typer.Option("--count", help="Print the number of cases; run none.")]
-Campaign = Annotated[
-    str, typer.Option("--campaign", metavar="DIR", help="Where it is kept; continued if there.")
-]
 
 
 def exhaust(
     kernel: Kernels = None,
     steps: Steps = DEFAULT_STEPS,
     count: Count = False,
-    workers: Workers = _CORES,
+    workers: Workers = CORES,
     campaign: Campaign = DIRECTORY,
     reading_name: ReadingName = "strict",
     json: Json = False,

@@ -1,6 +1,5 @@
 """``gff fuzz``: a campaign, its findings as they come, and at its end a table of them."""
 
-import os
 import shlex
 import sys
 from dataclasses import replace
@@ -17,11 +16,12 @@ from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Summary
 from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
 from fuzz.directory.finding import Finding
-from fuzz.directory.store import StoreError, open_store
+from fuzz.directory.opening import open_store
+from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Mode
 from triage.campaign_progress import CampaignProgress
 from triage.campaigns import DEFAULT, campaign_path, ids, ordered
-from triage.commands.options import Json, Kernels, Metrics, ReadingName
+from triage.commands.options import CORES, Campaign, Json, Kernels, Metrics, ReadingName, Workers
 from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
@@ -31,20 +31,9 @@ from triage.inputs import command, coverage_mode, engine, kernel_names, reading,
 from triage.invocation import own_name
 from triage.screen import note, printable, show
 
-_CORES: Final = len(os.sched_getaffinity(0))
 _MAX_SEED: Final = (1 << 32) - 1
 _MAX_CASES: Final = 10**15
 
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        "-j",
-        metavar="N",
-        parser=whole_number("--workers", 1, 1024),
-        help="Worker processes.",
-    ),
-]
 For = Annotated[
     str | None,
     typer.Option(
@@ -61,9 +50,6 @@ Cases = Annotated[
         parser=whole_number("--cases", 1, _MAX_CASES),
         help="How many cases, all workers together.",
     ),
-]
-Campaign = Annotated[
-    str, typer.Option("--campaign", metavar="DIR", help="Where it is kept; continued if there.")
 ]
 Coverage = Annotated[
     str,
@@ -103,7 +89,7 @@ SplitKernels = Annotated[
 
 def fuzz(
     kernel: Kernels = None,
-    workers: Workers = _CORES,
+    workers: Workers = CORES,
     length: For = None,
     cases: Cases = None,
     campaign: Campaign = DEFAULT,

@@ -19,7 +19,6 @@ from triage.commands.matrix import Markdown
 from triage.commands.options import Json
 from triage.conform_report import Count, Lost
 from triage.corpus import files_below
-from triage.corpus_files import corpus_dir
 from triage.durations import counted
 from triage.ending import Status
 from triage.inputs import whole_number
@@ -60,7 +59,7 @@ def measure_coverage(
     Example: gff live coverage gff-v7.3-kcov
     """
     start = time.monotonic()
-    given = [read_case(name) for name in files_below(places or [str(corpus_dir())])]
+    given = [read_case(name) for name in files_below(places)]
     with live_errors(), ProgressLine(_PLAIN_EVERY) as progress:
         run = _Run(image, given, progress)
         for nested in (False, True):

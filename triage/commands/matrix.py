@@ -16,8 +16,7 @@ from triage.case_input import read_case_file
 from triage.commands.corpus import Places
 from triage.commands.options import Json, OnlyKernels, ReadingName
 from triage.corpus import files_below
-from triage.corpus_files import corpus_dir
-from triage.ending import MissingError, Status, UserError
+from triage.ending import Status, UserError
 from triage.inputs import kernel_names, reading
 from triage.matrix import Matrix, matrix
 from triage.matrix_page import page
@@ -47,7 +46,7 @@ def show_matrix(
     """
     asked = reading(reading_name)
     names = kernel_names(kernel) if kernel else tuple(KERNELS)
-    cases = _cases(files_below(places or [_corpus()]))
+    cases = _cases(files_below(places))
     together = Together(Model(), {name: KERNELS[name] for name in names})
     outcomes = cache(together.each)  # a case is asked for by one kernel after another
     found = matrix(cases, names, lambda case, name: outcomes(case)[name], asked)
@@ -68,13 +67,6 @@ def _print(found: Matrix, *, as_json: bool, as_markdown: bool) -> None:
 
 def _cases(files: Sequence[str]) -> list[tuple[str, Case]]:
     return [(printable(name), read_case_file(name).case) for name in files]
-
-
-def _corpus() -> str:
-    folder = corpus_dir()
-    if not folder.is_dir():
-        raise MissingError(f"{folder}: the corpus is not there")
-    return str(folder)
 
 
 def _write(name: str, content: str) -> None:

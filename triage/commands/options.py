@@ -1,8 +1,13 @@
 """The options that several commands share, worded once."""
 
-from typing import Annotated
+import os
+from typing import Annotated, Final
 
 import typer
+
+from triage.inputs import whole_number
+
+CORES: Final = len(os.sched_getaffinity(0))
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
@@ -42,5 +47,18 @@ Metrics = Annotated[
         "--metrics",
         metavar="[ADDRESS:]PORT",
         help="Serve the campaign's figures as OpenMetrics; a port alone is of this machine only.",
+    ),
+]
+Campaign = Annotated[
+    str, typer.Option("--campaign", metavar="DIR", help="Where it is kept; continued if there.")
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        "-j",
+        metavar="N",
+        parser=whole_number("--workers", 1, 1024),
+        help="Worker processes.",
     ),
 ]

@@ -12,8 +12,7 @@ import typer
 from emu.kernels import CATALOGUE, Kind
 from fuzz.measuring.quality import COMPARED, WAYS, append, load, planned, run_trials
 from fuzz.measuring.trial import Result, Trial, TrialError, Way
-from triage.commands.fuzz import Workers
-from triage.commands.options import Json, OnlyKernels
+from triage.commands.options import Json, OnlyKernels, Workers
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
 from triage.inputs import kernel_names, unknown, whole_number
@@ -21,7 +20,7 @@ from triage.progress import ProgressLine
 from triage.quality_text import markdown, quality, screen
 from triage.screen import note, show, show_json
 
-_CORES: Final = 4
+_WORKERS: Final = 4
 # The leak alone, then one of most clauses, found by some thousand cases or far fewer.
 _COMPARED: Final = (
     *("bad-raw-errno", "bad-return-zero", "bad-size-zero", "bad-prepare-forgotten"),
@@ -64,7 +63,7 @@ def measure_quality(
     limit: Limit = "60s",
     within: Within = "30m",
     results: Results = "quality.jsonl",
-    workers: Workers = _CORES,
+    workers: Workers = _WORKERS,
     markdown_only: Markdown = False,
     json: Json = False,
 ) -> Status:
