@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help fuzz test lint check bench quality mutants storm coverage live-test lock clean
+.PHONY: help fuzz test lint check bench quality mutants storm disturbed soak coverage live-test lock clean
 
 # The first that runs and is new enough; `make PYTHON=...` decides otherwise.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -49,6 +49,12 @@ mutants: $(READY) ## what judges, changed in one place after the other: what no 
 
 storm: $(READY) ## kill -9 a running campaign 200 times, and see that nothing is lost; 10 minutes
 	@$(BIN)/python -m tests.kill_storm 200
+
+disturbed: $(READY) ## an hour with a worker that crashes, hangs and leaks, beside one without
+	@$(BIN)/python -m tests.disturbed 60 2
+
+soak: $(READY) ## an hour of cases with memory errors and injected errors on a real kernel
+	@$(BIN)/gff live conform --inject --for 1h
 
 coverage: $(READY) ## what of emu/kvm no corpus case reaches
 	@$(BIN)/python -m tests.corpus_coverage
