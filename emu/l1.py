@@ -70,6 +70,7 @@ def guest_l2(kvm: Kvm, guest: GuestContext, step: GuestL2, index: int) -> int:
 
 def _invalidate(kernel: Kernel, kvm: Kvm, nested: Nested) -> None:
     kernel.handle_tlbi(nested)
+    # A fault that is being served now maps its page only after this.
     nested.used = kvm.races is not None and kvm.races.reading
 
 

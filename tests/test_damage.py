@@ -154,7 +154,7 @@ def test_without_its_configuration_it_is_no_campaign_that_can_be_shown(
     assert ended.err.startswith("gff: some")
     assert "campaign.json" in ended.err
     if damage in ("truncated", "garbage", "empty", "zeros"):
-        assert ended.err.endswith("remove it, and gff fuzz goes on\n")
+        assert ended.err.endswith("remove it, and what began it goes on\n")
 
 
 @pytest.mark.parametrize("folder", ["findings", "contract", "workers", "harness", "questions"])

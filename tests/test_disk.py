@@ -147,6 +147,10 @@ def test_an_exhaustive_search_is_not_taken_for_a_campaign(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="c: an exhaustive search, not a campaign"):
         run_campaign(settings(tmp_path / "c"), lambda _: None)
     assert Store(tmp_path / "c").configuration() == other
+    (tmp_path / "c" / "plan.json").write_text("{}")
+    (tmp_path / "c" / "campaign.json").unlink()
+    with pytest.raises(StoreError, match="c: an exhaustive search, not a campaign"):
+        run_campaign(settings(tmp_path / "c"), lambda _: None)
 
 
 @needs_atheris

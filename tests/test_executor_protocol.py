@@ -136,6 +136,11 @@ MORE = [
         "vm nested\nvm cold\nmemory-limit on\nguest read8 0x0\nguest vncr-read 0x0\nrun\n",
         "step 3: a cold L1 has code of its own to run before L2's",
     ),
+    (
+        replace(INJECTING, nested=True),
+        "vm nested\nvm cold\nfail kvm_gmem_get_pfn EIO\nl2 read8 0x0\nrun\n",
+        "step 2: a cold L1 has code of its own to run before L2's",
+    ),
     (NESTED_HOST, "vm nested\nvm cold\nguest vncr-read 0x0\nl2 read8 0x0\nrun\n", ""),
     (NESTED_HOST, "vm nested\nmemory-limit on\nl2 read8 0x0\nrun\n", ""),
     (NESTED_HOST, "vm nested\nvm cold\nmemory-limit on\nguest read8 0x0\nrun\n", ""),

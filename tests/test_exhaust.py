@@ -260,6 +260,12 @@ def test_code_that_changes_under_a_search_ends_it(tmp_path: Path) -> None:
     examiners.stop(1)
 
 
+def test_a_search_that_lost_its_configuration_goes_on_by_its_own_plan_only(tmp_path: Path) -> None:
+    (begun(tmp_path).root / "campaign.json").unlink()
+    with pytest.raises(StoreError, match="begun with --kernel clean: take another directory"):
+        search(settings(tmp_path, kernels=("v7.3",)))
+
+
 def test_a_campaign_of_random_cases_is_left_alone(tmp_path: Path) -> None:
     create_store(tmp_path / "all", configuration())
     with pytest.raises(StoreError, match="a campaign of random cases"):

@@ -206,6 +206,7 @@ NESTED: Final = [
     (GMEM + HA + OLD, "l2 write64 0x5008", EXCEPTION),
     (GMEM + OLD + HA, "l2 read64 0x5008", DONE),
     (GMEM + OLD + HA + "l1-vtcr legal\n", "l2 read64 0x5008", None),
+    (GMEM + OLD + HA + "l1-vtcr legal\nl1-vtcr legal\n", "l2 read64 0x5008", None),
     (GMEM + OLD + "l1-vtcr legal\n", "l2 read64 0x5008", EXCEPTION),
     (GMEM + HA + "l1-vtcr legal\nl1-map 0x5000 slot0+0x0 flags=read\n", "l2 read64 0x5008", DONE),
 ]  # fmt: skip

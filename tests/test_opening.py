@@ -128,12 +128,12 @@ def test_who_is_killed_as_it_begins_is_no_hindrance(
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    place = Path("/proc/self") if os.geteuid() == 0 else tmp_path
-    if place == tmp_path:
+    parent = Path("/proc/self") if os.geteuid() == 0 else tmp_path
+    if parent == tmp_path:
         tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(StoreError) as refusal:
-        create_store(place / "campaign", configuration())
-    assert str(refusal.value).startswith(f"{place}/campaign: ")
+        create_store(parent / "campaign", configuration())
+    assert str(refusal.value).startswith(f"{parent}/campaign: ")
     assert "\n" not in str(refusal.value)
 
 

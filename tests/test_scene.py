@@ -5,6 +5,8 @@ from typing import Final
 import pytest
 
 from emu import text
+from emu.access import Access
+from fuzz.oracle.reach import Target
 from fuzz.oracle.scene import Scene
 
 GPA: Final = 0x4000_0000
@@ -85,3 +87,25 @@ def test_where_an_access_of_l2_leads(content: str, refused: int | None, known: b
     target = scene.target(content.count("\n") - 1)
     assert target is not None
     assert target.known is known
+
+
+L2_PAGE: Final = 0x3000_0000
+NAMED: Final = [
+    #  L2's address, what it reaches, and the pages that name the access
+    (L2_PAGE + 0xFF8, GPA + 0xFF8, {GPA, L2_PAGE}),
+    (L2_PAGE + 0xFF9, GPA + 0xFF9, {GPA, GPA + 0x1000, L2_PAGE, L2_PAGE + 0x1000}),
+    (L2_PAGE + 0xFFF, GPA + 0xFFF, {GPA, GPA + 0x1000, L2_PAGE, L2_PAGE + 0x1000}),
+    (None, GPA + 0xFFF, {GPA, GPA + 0x1000}),
+]
+
+
+@pytest.mark.parametrize(("ipa", "first", "pages"), NAMED)
+def test_an_access_is_named_by_its_pages_and_by_those_of_l2s_own_address(
+    ipa: int | None, first: int, pages: set[int]
+) -> None:
+    target = Target(Access.READ64, first, first + 7, 0x1000, is_l2=ipa is not None, ipa=ipa)
+    near = {
+        0,
+        *(base + offset for base in (GPA, L2_PAGE) for offset in range(-0x3000, 0x4000, 0x1000)),
+    }
+    assert {page for page in near if target.is_named_by(page)} == pages

@@ -296,7 +296,7 @@ def _play(fleet: Fleet, cases: Iterable[Case]) -> int:
     done = 0
     for played in fleet.play(cases):
         if not isinstance(played.result, Outcomes):
-            raise MissingError(f"{fleet.host.kernel}: {played.result}")
+            raise MissingError(f"{fleet.host.kernel}: {played.result.reason}")
         done += 1
     return done
 

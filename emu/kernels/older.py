@@ -94,7 +94,7 @@ class V619(V70):
         return super().io_mem_abort(vcpu, fault_ipa)
 
     def walk_sets_af(self, _l1: L1Stage2) -> bool:
-        """HA is RES0 in L1's VTCR_EL2 (9d2de5182559, in 7.0)."""
+        """HA is RES0 in L1's VTCR_EL2 until 9d2de5182559, in 7.0: kvm_init_nv_sysregs."""
         return False
 
 

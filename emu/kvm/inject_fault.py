@@ -55,8 +55,8 @@ class InjectFault(Pgtable):
     def kvm_find_s1_desc_level(self, vcpu: Vcpu) -> int | None:
         """The level of the guest's stage-1 table that the fault is in (arch/arm64/kvm/at.c).
 
-        The tables of a case, which TTBR1_EL1 points to, are of level 1. The harness's fault
-        in a cold VM only.
+        The tables of a case, which TTBR1_EL1 points to, are of level 1. Those of the harness are
+        of levels 0 and 1, and no fault is in them but in a cold VM.
         """
         ipa = fault_ipa(vcpu.fault.hpfar)
         if ipa == TTBR0:

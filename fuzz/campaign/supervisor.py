@@ -24,7 +24,7 @@ from fuzz.directory.fingerprint import fingerprints
 from fuzz.directory.mending import mended
 from fuzz.directory.opening import begin, place
 from fuzz.directory.store import Store, StoreError
-from fuzz.exhaustive.ledger import COVERAGE
+from fuzz.exhaustive.ledger import COVERAGE, PLAN
 from fuzz.guidance.coverage import Mode
 from fuzz.halting import Flag, told_to_stop
 from fuzz.oracle.contract import Reading
@@ -113,7 +113,8 @@ def _run(
 
 
 def _refuse_exhaust(store: Store) -> None:
-    if store.is_begun() and store.configuration().coverage == COVERAGE:
+    searched = store.is_begun() and store.configuration().coverage == COVERAGE
+    if searched or (store.root / PLAN).exists():  # the plan is there where the configuration is lost
         raise StoreError(f"{store.root}: an exhaustive search, not a campaign of random cases")
 
 

@@ -112,7 +112,7 @@ class Store:
             return configuration_of(self.root)
         except RecordError as error:
             lost = (self.root / CONFIGURATION).is_file() and self.has_folders()
-            hint = "; remove it, and gff fuzz goes on" if lost else ""
+            hint = "; remove it, and what began it goes on" if lost else ""
             raise StoreError(f"{error}{hint}") from error
 
     def configure(self, configuration: Configuration) -> None:

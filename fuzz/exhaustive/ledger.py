@@ -109,9 +109,8 @@ def chunks(plan: Plan) -> list[Chunk]:
 
 def check(root: Path, plan: Plan) -> None:
     """StoreError if the directory holds something else than a search by this plan."""
-    if not (root / CONFIGURATION).exists():
-        return
-    if open_store(root).configuration().coverage != COVERAGE:
+    is_begun = (root / CONFIGURATION).exists()
+    if is_begun and open_store(root).configuration().coverage != COVERAGE:
         raise StoreError(f"{root}: a campaign of random cases, not an exhaustive search")
     known = Ledger(root).plan()
     if known is not None and (difference := _difference(known, plan)):

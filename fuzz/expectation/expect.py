@@ -95,8 +95,7 @@ class _Follower:
         self._bases: dict[int, int] = {}
         self._vcpus = {0: _Vcpu()}
         self._selected = 0
-        self._waits = False  # the next step that can be moved waits for its point
-        self._at_swap = False  # and an ``l1-map`` is one that can
+        self._waits: Point | None = None  # the next step that can be moved waits for it
         self._dead = False
 
     def questions(self) -> tuple[Question, ...]:
@@ -104,14 +103,16 @@ class _Follower:
         number = 0
         for index, step in enumerate(self._case.steps):
             if isinstance(step, Run):
-                if self._waits and len(self._vcpus) > 1:
+                if self._waits is not None and len(self._vcpus) > 1:
                     break  # another vCPU's, in the midst of this one's
-                self._waits = False
+                self._waits = None
                 reason = self._surprise(self._outcomes.runs[number], step.flags)
                 number += 1
             else:
                 errno = refused.get(index, 0)
-                reason = "" if self._waits or self._dead else self._answered(step, errno)
+                reason = (
+                    "" if self._waits is not None or self._dead else self._answered(step, errno)
+                )
                 self._apply(index, step, refused=errno != 0)
             if reason:
                 return (Question(index, reason),)
@@ -142,21 +143,21 @@ class _Follower:
         if isinstance(step, SetMemslot):
             self._bases[step.slot] = step.gpa
         if isinstance(step, At):
-            self._waits, self._at_swap = True, step.point is Point.SWAP
-        elif self._waits and self._at_swap and isinstance(step, L1Map):
+            self._waits = step.point
+        elif self._waits is Point.SWAP and isinstance(step, L1Map):
             self._possible.unsettled = True  # L1's tables are one thing or the other
         elif isinstance(step, SelectVcpu):
             if not refused:
                 self._selected = step.index
                 self._vcpus.setdefault(step.index, _Vcpu())
         elif isinstance(step, _NOT_MOVED):
-            self._waits = False
+            self._waits = None
             if not refused:
                 self._of_guest(index, step)
         else:
-            happen = self._possible.defer if self._waits else self._possible.apply
+            happen = self._possible.defer if self._waits is not None else self._possible.apply
             happen(step, refused=refused)
-            self._waits = False
+            self._waits = None
 
     def _of_guest(self, index: int, step: _Unmoved) -> None:
         match step:

@@ -33,7 +33,7 @@ class Target(NamedTuple):
     page_size: int
     is_l2: bool = False
     known: bool = True
-    ipa: int = 0
+    ipa: int | None = None
 
     @property
     def pages(self) -> range:
@@ -42,10 +42,10 @@ class Target(NamedTuple):
 
     def is_named_by(self, page: int) -> bool:
         """Whether a page is one of the access, by the VM's address or, mistaken for it, L2's."""
-        if page in self.pages:
-            return True
+        if page in self.pages or self.ipa is None:
+            return page in self.pages
         last = self.ipa + (self.last - self.first)
-        return self.is_l2 and page in range(self.ipa & -self.page_size, last + 1, self.page_size)
+        return page in range(self.ipa & -self.page_size, last + 1, self.page_size)
 
     @property
     def syndrome(self) -> bool:

@@ -51,7 +51,7 @@ Cases = Annotated[
 For = Annotated[
     str | None,
     typer.Option(
-        "--for", metavar="TIME", help="How long at most: a number and s, m, h or d, as in 1h."
+        "--for", metavar="TIME", help="How long to play: a number and s, m, h or d, as in 1h."
     ),
 ]
 Seed = Annotated[
@@ -104,9 +104,9 @@ def conform(
 
     The corpus, then random cases of what both can do. Each kind of difference is shown once, with
     the smallest case found. What the model is known to leave out is counted apart, and so are cases
-    that the kernel does not end in the same way three times. Ctrl-C ends it early, with what came
-    of the cases so far; another one, at once. Exit status 1 where a difference is unexplained, a
-    case has no outcome, or the kernel complained on its console.
+    that the kernel does not end in the same way three times. Ctrl-C ends the playing early: what
+    came of the cases so far is settled and told, unless ctrl-C ends that too. Exit status 1 where a
+    difference is unexplained, a case has no outcome, or the kernel complained on its console.
 
     Example: gff live conform --cases 10000 --seed 1 --image debian-7.3
     """

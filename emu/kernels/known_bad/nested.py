@@ -59,9 +59,9 @@ class BadNestedWalkAgain(Clean):
 
 class BadNestedSwapAddress(Clean):
     """The access flag is set eight times as far into L1's table as its descriptor is: what is
-    there is never what was read, and the walk begins again for ever.
+    there is taken never to be what was read, so the walk begins again for ever.
 
-    Source: CVE-2026-31553, 0496acc42fb5, in 7.0.
+    Source: zoo F12, CVE-2026-31553, fixed by 0496acc42fb5, in 7.0. 6.19 had it, but no HA for L1.
     """
 
     def swap_guest_s2_desc(self, kvm: Kvm, l1: L1Stage2, ipa: int, level: int) -> int:
