@@ -27,6 +27,11 @@ def _is_a_strangers(path: Path) -> None:
     (path / "thesis.tex").write_text("")
 
 
+def _has_a_lock_of_a_strangers(path: Path) -> None:
+    path.mkdir()
+    (path / ".lock").write_text("held by backup since May\n")
+
+
 def _is_damaged(path: Path) -> None:
     create_store(path, configuration())
     (path / "campaign.json").write_text('{"format": 1, "crea')
@@ -50,6 +55,10 @@ def _is_of_another_format(path: Path) -> None:
 REFUSED: Final = [
     (_is_a_file, "{path}: a file, where a campaign directory was expected"),
     (_is_a_strangers, "{path}: not empty, and not a campaign: it has no campaign.json"),
+    (
+        _has_a_lock_of_a_strangers,
+        "{path}: not empty, and not a campaign: it has no campaign.json",
+    ),
     (_is_damaged, "{path}/campaign.json: damaged: "),
     (_is_not_utf8, "{path}/campaign.json: damaged: "),
     (_lacks_a_field, "{path}/campaign.json: damaged: Object missing required field `created_at`"),
@@ -102,8 +111,8 @@ def test_of_many_that_begin_at_once_one_begins(tmp_path: Path) -> None:
 
 
 def _at_its_lock(path: Path) -> None:
-    with place(path).claimed():
-        pass
+    place(path)
+    (path / ".lock").write_text("4711\n")
 
 
 def _at_its_configuration(path: Path) -> None:

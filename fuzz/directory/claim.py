@@ -63,6 +63,12 @@ def holder(path: Path) -> Holder:
     return Holder(alive, int(word) if word.isdigit() else None)
 
 
+def is_claim(path: Path) -> bool:
+    """Whether a file holds what ``claimed`` writes, and nothing of somebody else's."""
+    content = path.read_bytes()[: _LONGEST + 1].strip()
+    return not content or (content.isdigit() and len(content) < _LONGEST)
+
+
 def _locked(descriptor: int) -> bool:
     """Locks a file, if nobody else has."""
     try:

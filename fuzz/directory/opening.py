@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fuzz.directory import durable
+from fuzz.directory.claim import is_claim
 from fuzz.directory.configuration import CONFIGURATION, Configuration
 from fuzz.directory.store import LOCK, Store, StoreError
 
@@ -30,7 +31,7 @@ def place(root: Path) -> Store:
     there = {path.name for path in root.iterdir() if not durable.is_temporary(path)}
     if CONFIGURATION in there:
         store.configuration()
-    elif there - {LOCK} and not store.has_folders():
+    elif not store.has_folders() and (there - {LOCK} or (there and not is_claim(root / LOCK))):
         raise StoreError(f"{root}: not empty, and not a campaign: it has no {CONFIGURATION}")
     return store
 
