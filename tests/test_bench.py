@@ -11,7 +11,9 @@ import pytest
 from emu.cpu import Cpu, Exit
 from emu.kernels import KERNELS
 from emu.model import Model
+from fuzz.campaign.status import Snapshot
 from tests.command import Gff
+from triage import bench
 from triage.bench import FORMAT, Bench, Campaign, Cores, Machine, Memory, core_counts
 from triage.bench_text import report
 from triage.ending import Status
@@ -98,6 +100,30 @@ def test_each_core_count_is_measured_once_and_the_last_is_all() -> None:
     assert counts[0] == 1
     assert counts[-1] == len(os.sched_getaffinity(0))
     assert sorted(set(counts)) == list(counts)
+
+
+def test_fewer_workers_take_as_much_longer_so_that_all_corpora_come_as_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked: list[tuple[int, float | None]] = []
+
+    def run(workers: int, seconds: float | None, _: int | None) -> tuple[Snapshot, list[Memory]]:
+        worked.append((workers, seconds))
+        return Snapshot(workers, 900, 10.0, 90.0, 0, 0, 0, 0, 0, 0, ()), []
+
+    monkeypatch.setattr(bench, "_run", run)
+    monkeypatch.setattr(bench, "_floors", lambda count: [1000.0] * count)
+    found = bench.cores((1, 2, 4), 5.0)
+    assert worked == [(1, 20.0), (2, 10.0), (4, 5.0)]
+    assert [(each.processes, each.floor, each.campaign) for each in found] == [
+        (count, count, count) for count in (1, 2, 4)
+    ]
+
+
+def test_boxes_leave_a_core_and_there_is_one_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, counts in ((1, (1,)), (2, (1,)), (4, (1, 3)), (8, (1, 7))):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        assert bench.box_counts() == counts
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ struct vcpu {
 	uint32_t queued;
 };
 
-/* A vCPU of no case's, which maps the queues of a cold VM at no cost of the others'. */
+/* A vCPU that no case numbers: it maps the queues of a cold VM, with page-table caches of its own. */
 #define FORERUNNER VCPUS
 
 struct vm {
