@@ -151,6 +151,9 @@ KNOWN = [
     ("memory-limit on\ncreate mem0 size=0x1000 file\n", refusal(1, 28), "charged-objects"),
     ("memory-limit on\ncreate mem0 size=0x1000 hugetlb\n", refusal(1, 28), "charged-objects"),
     ("memory-limit on\ncreate mem0 size=0x1000 anon\n", refusal(1, 28), ""),
+    # A device's mapping has an errno of its own.
+    ("memory-limit on\ncreate mem0 size=0x1000 device\n", refusal(1, 11), "charged-objects"),
+    ("memory-limit on\ncreate mem0 size=0x1000 file\n", refusal(1, 11), ""),
 ]
 
 

@@ -61,11 +61,10 @@ def _charged(case: Case, found: Divergence) -> bool:
     if not isinstance(found.live, Refusal) or isinstance(found.model, RunOutcome):
         return False
     step, errno = case.steps[found.step], found.live.errno
-    of_file = isinstance(step, CreateMem) and step.kind in _FILES
-    short = (isinstance(step, _ALLOCATING) and errno == Errno.ENOMEM) or (
-        of_file and errno == Errno.ENOSPC
-    )
-    return short and limited(case, found.step)
+    wanted = {Errno.ENOMEM} if isinstance(step, _ALLOCATING) else set()
+    if isinstance(step, CreateMem):
+        wanted |= _OF_KIND.get(step.kind, set())
+    return errno in wanted and limited(case, found.step)
 
 
 def _without_table(case: Case, found: Divergence) -> bool:
@@ -185,7 +184,13 @@ def _given_up(case: Case, found: Divergence) -> bool:
 _FSC: Final = 0x3F
 _SIZE: Final = (0x00, 0x01, 0x02, 0x03)
 _EXTERNAL: Final = (0x10, 0x14, 0x15, 0x16, 0x17)
-_FILES: Final = (MemKind.FILE, MemKind.HUGETLB)  # hugetlbfs has one behind every mapping
+# What making a kind of memory is refused with, besides ENOMEM. hugetlbfs has a file behind every
+# mapping; drivers/char/mem.c, mmap_mem: EAGAIN, whatever was wanting.
+_OF_KIND: Final = {
+    MemKind.FILE: {Errno.ENOSPC},
+    MemKind.HUGETLB: {Errno.ENOSPC},
+    MemKind.DEVICE: {Errno.EAGAIN},
+}
 _ALLOCATING: Final = (
     CreateGmem,
     CreateMem,

@@ -139,7 +139,7 @@ class HostMm(Userfault):
             return 0
         start, end = offset, min(offset + _page_align(kvm, size), _OBJECT_LIMIT)
         memory = kvm.memory.get(index)
-        if memory is None:
+        if memory is None or start > end:  # past all that the object may reach
             return -Errno.ENOMEM
         reached = _mapped_until(memory.vmas, start, end)
         ret = self._mprotect_fixup(kvm, index, start, reached, protection)

@@ -261,9 +261,16 @@ struct standing guest_standing(const struct vm *vm)
 	struct standing standing = { .place = PLACE_IDLE, .step = IDLE };
 	uint64_t at;
 
-	if (!vm->now->ready || entry == NO_ENTRY)
+	if (!vm->now->ready)
 		return standing;
 	at = pc(vm);
+	if (entry == NO_ENTRY) {
+		if (at == image_next() && data(vm)->taken < vm->now->queued) {
+			standing.place = PLACE_NEXT;
+			standing.step = (int32_t)vm->now->program[data(vm)->taken].step;
+		}
+		return standing;
+	}
 	if (in_code(at, VECTORS, PAGE) || in_code(at, L2_PAGE, L2_PAGE + ACCESS_CODE_L2)) {
 		standing.place = PLACE_HANDLER;
 		standing.moved = true;
@@ -281,7 +288,8 @@ struct standing guest_standing(const struct vm *vm)
 
 uint32_t guest_due(const struct vm *vm)
 {
-	const bool done = guest_standing(vm).step == IDLE;
+	const enum place place = guest_standing(vm).place;
+	const bool done = place == PLACE_IDLE || place == PLACE_NEXT;
 
 	return (uint32_t)(done ? data(vm)->taken : data(vm)->at);
 }
@@ -301,9 +309,14 @@ static uint64_t after(const struct pending *pending)
 
 void guest_skip(struct vm *vm)
 {
+	const enum place place = guest_standing(vm).place;
 	uint64_t next;
 
-	if (vm->now->completing || guest_standing(vm).place != PLACE_ACCESS)
+	if (vm->now->completing)
+		return;
+	if (place == PLACE_NEXT)
+		data(vm)->taken++;
+	if (place != PLACE_ACCESS)
 		return;
 	next = after(&vm->now->program[data(vm)->at]);
 	data(vm)->at = NO_ENTRY;

@@ -8,8 +8,8 @@
 #define NO_ENTRY (~UINT64_C(0))
 #define IDLE (-1)
 
-/* Where the PC is. */
-enum place { PLACE_ACCESS, PLACE_HANDLER, PLACE_IDLE };
+/* Where the PC is; PLACE_NEXT: behind an access, with the next one not taken. */
+enum place { PLACE_ACCESS, PLACE_HANDLER, PLACE_NEXT, PLACE_IDLE };
 
 struct standing {
 	enum place place;

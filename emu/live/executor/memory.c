@@ -60,6 +60,8 @@ static int map_device(const struct vm *vm, uint32_t index, uint64_t size)
 	const int file = access(FLASH, F_OK) ? -1 : open("/dev/mem", O_RDWR | O_SYNC | O_CLOEXEC);
 	void *mapped;
 
+	if (file < 0 && errno == ENOMEM)
+		return errno;
 	if (file < 0 || size > FLASH_OF_ONE)
 		report_objection(vm->report, HOST_DEVICE, (uint32_t)FLASH_OF_ONE);
 	mapped = mmap(place(index, 0), size, PROT_READ | PROT_WRITE,
