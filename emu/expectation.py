@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, unique
 from typing import Final, assert_never
 
+from emu import outcome_line
 from emu.abi import errno_name
 from emu.case import Case, GetDirtyLog, Run
 from emu.outcome import Outcomes, describe
@@ -17,7 +18,6 @@ _CLEAN: Final = "clean"
 _DIRTY: Final = "dirty"
 _KERNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CLAUSE: Final = re.compile(r"[A-Z]+[0-9]+")
-_LAST_ERRNO: Final = 4095
 
 
 @unique
@@ -167,23 +167,20 @@ def _place(line: ExpectedLine) -> tuple[bool, int]:
 
 def _run(line: Line, case: Case) -> ExpectedRun:
     runs = sum(isinstance(step, Run) for step in case.steps)
-    number = _number(line, range(1, runs + 1), f"the number of one of the case's {runs} runs")
-    words = [line.need("an outcome"), *line.rest()]
-    texts = [word.text for word in words]
-    end = texts.index(_CONDEMNED_BY) if _CONDEMNED_BY in texts else len(texts)
-    if end == 0:
-        raise line.wrong(words[0], "an outcome")
-    for word in words[:end]:
-        if _CLAUSE.fullmatch(word.text):
-            raise line.wrong(word, f"{_CONDEMNED_BY} before clauses")
-    return ExpectedRun(number, " ".join(texts[:end]), _clauses(line, words[end:]))
+    shape = f"the number of a KVM_RUN of the case, which has {runs}"
+    number = _number(line, range(1, runs + 1), shape)
+    return ExpectedRun(number, outcome_line.read(line), _clauses(line))
 
 
-def _clauses(line: Line, words: Sequence[Word]) -> tuple[str, ...]:
-    """The clauses in ``words``, the first of which is the mark before them."""
-    clauses = words[1:]
-    if words and not clauses:
-        raise line.wrong(words[0], "clauses after it")
+def _clauses(line: Line) -> tuple[str, ...]:
+    """Take the clauses, and the mark before them."""
+    if line.more() and _CLAUSE.fullmatch((word := line.words[line.taken]).text):
+        raise line.wrong(word, f"{_CONDEMNED_BY} before clauses")
+    if not line.accept(_CONDEMNED_BY):
+        return ()
+    mark, clauses = line.words[line.taken - 1], line.rest()
+    if not clauses:
+        raise line.wrong(mark, "clauses after it")
     for index, word in enumerate(clauses):
         if not _CLAUSE.fullmatch(word.text):
             raise line.wrong(word, "a clause, such as C2")
@@ -199,11 +196,7 @@ def _step(line: Line, case: Case) -> ExpectedRefusal | ExpectedLog:
     word = line.need(one_of([*answers, "an errno"]))
     if word.text in answers:
         return ExpectedLog(number, _pages(line) if word.text == _DIRTY else ())
-    if word.text.isdecimal():
-        line.integer(word, 1, _LAST_ERRNO)
-    elif word.text not in ERRNOS:
-        raise line.wrong(word, one_of([*answers, *ERRNOS]))
-    return ExpectedRefusal(number, word.text)
+    return ExpectedRefusal(number, outcome_line.errno(line, word, one_of([*answers, *ERRNOS])))
 
 
 def _pages(line: Line) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ _MMAP: Final = GmemFlag.MMAP
 _DEVICE: Final = MemKind.DEVICE
 _PFNMAP: Final = MemKind.PFNMAP
 
-_WITHOUT_STRUCT_PAGES: Final = frozenset({_DEVICE, _PFNMAP})
+WITHOUT_STRUCT_PAGES: Final = frozenset({_DEVICE, _PFNMAP})
 _TAGGED: Final = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)  # VM_MTE_ALLOWED
 
 _KNOWN_FLAGS: Final = MemFlag.LOG_DIRTY_PAGES | MemFlag.READONLY | MemFlag.GUEST_MEMFD
@@ -223,7 +223,7 @@ class Memslots(DirtyLogging):
         mte = kvm.config.mte
         for index, memory in kvm.memory.items():
             if (
-                (mte or memory.kind in _WITHOUT_STRUCT_PAGES)
+                (mte or memory.kind in WITHOUT_STRUCT_PAGES)
                 and _refused(kvm.config, memory.kind, new.flags)
                 and _mapped_between(index, memory, new.userspace_addr, new.size)
             ):

@@ -9,8 +9,9 @@ from typing import Final
 from emu.abi import PAGE_MASK, Errno
 from emu.guest import VncrTlb
 from emu.harness import INPUT_BITS
+from emu.kvm.memslots import WITHOUT_STRUCT_PAGES
 from emu.kvm.mmu import Mmu
-from emu.kvm.state import MemorySlot, Vcpu
+from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.syndrome import EXTERNAL_ABORT, FSC, FSC_SEA, PERMISSION, TRANSLATION, WNR
 
 _FST_TRANSLATION: Final = 0x04  # at level 0
@@ -20,7 +21,7 @@ _FST_LEFT: Final = 0x01
 
 _LEAVE: Final = frozenset({-Errno.ENOMEM, -Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON})
 _INJECT_GMEM: Final = frozenset({-Errno.EINVAL, -Errno.ENOENT, -Errno.EACCES})
-_INJECT: Final = _LEAVE - {-Errno.ENOMEM}
+_INJECT: Final = frozenset({-Errno.EFAULT, -Errno.EIO, -Errno.EHWPOISON, -Errno.EINVAL})
 
 
 class VncrAbort(Mmu):
@@ -52,7 +53,7 @@ class VncrAbort(Mmu):
         ret = self.kvm_translate_vncr(vcpu, tlb, slot, page)
         if is_gmem and ret in _LEAVE:
             return self.vncr_gmem_exit(ret)
-        if ret in _INJECT_GMEM:
+        if is_gmem and ret in _INJECT_GMEM:
             return self.inject_vncr(vcpu, _FST_LEFT)
         if not is_gmem and ret in _INJECT:
             return self.inject_vncr(vcpu, FSC_SEA)
@@ -82,12 +83,21 @@ class VncrAbort(Mmu):
             pfn, writable = self.kvm_faultin_pfn(kvm, hva, write=write)
             if pfn < 0:
                 return pfn
+            if not self.pfn_is_map_memory(kvm, hva):
+                return -Errno.EINVAL
         if self.mmu_invalidate_retry(kvm, seq):
             return -Errno.EAGAIN
         tlb.page, tlb.writable = page, writable and not readonly
         if tlb.writable:
             self.mark_page_dirty_in_slot(kvm, slot, page)
         return 0
+
+    def pfn_is_map_memory(self, kvm: Kvm, hva: int) -> bool:
+        """Whether a page is the system's own memory, which alone the fixmap may map
+        (arch/arm64/mm/init.c); a device's, or one that a driver maps, is not.
+        """
+        vma = self.vma_lookup(kvm, hva)
+        return vma is None or vma.kind not in WITHOUT_STRUCT_PAGES
 
     def translate_vncr_without_pfn(self, vcpu: Vcpu, page: int, ret: int) -> int:
         """kvm_translate_vncr()'s way out when kvm_gmem_get_pfn() failed: fill first, as
