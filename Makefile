@@ -25,7 +25,6 @@ help: ## this list
 
 fuzz: $(READY) ## search kernel v7.3 for 20 s in campaign/, then list the findings
 	@$(BIN)/gff fuzz --kernel $(KERNEL) --for $(FOR) --campaign $(CAMPAIGN) || test $$? -eq 1
-	@$(BIN)/gff triage list $(CAMPAIGN) || test $$? -eq 1
 
 test: $(READY) ## every test that needs no QEMU, and every corpus case
 	@$(BIN)/python -m pytest -m "not live" --numprocesses auto --dist worksteal

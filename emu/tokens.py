@@ -20,6 +20,7 @@ END: Final = "the end of the line"
 
 _WORD: Final = re.compile(r"[^ \t\r]+")
 _NUMBER: Final = re.compile(r"0x[0-9A-Fa-f]+|0|[1-9][0-9]*")
+_PADDED: Final = re.compile(r"0[0-9]+")
 _REFERENCE: Final = re.compile(r"([a-z]+[0-9]+)([+-])(.*)")
 _LONGEST: Final = 40  # characters: no number in range needs as many, and no error shows more
 _MIDDLE: Final = 1 << 63
@@ -175,6 +176,8 @@ class Line:
             number = int(word.text, 0)
             if first <= number <= last:
                 return number
+        if _PADDED.fullmatch(word.text):
+            raise self.wrong(word, "a number without a leading zero")
         shown = str(last) if last <= 0xFFFF else f"{last:#x}"
         raise self.wrong(word, f"a number (0xHEX or decimal) from {first} to {shown}")
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
+from msgspec import structs
 
 from emu import casefile, text
-from emu.abi import Errno, ExitReason
+from emu.abi import DOORBELL, Errno, ExitReason
 from emu.case import Case, GetDirtyLog, Run
 from emu.casefile import (
     Basis,
@@ -21,7 +22,7 @@ from emu.casefile import (
     ExpectedRefusal,
     ExpectedRun,
 )
-from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome
+from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome, describe
 from tests.strategies import CASES
 
 SAMPLE: Final = """\
@@ -83,9 +84,14 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "case-format.md"
 BASES: Final = "observed, claim, inferred"
 ERRNOS: Final = ", ".join(errno.name for errno in Errno)
 NUMBER: Final = "a number (0xHEX or decimal) from 0 to 0xffffffffffffffff"
-RUNS: Final = "the number of one of the case's 1 runs"
+RUNS: Final = "the number of a KVM_RUN of the case, which has 1"
 STEPS: Final = "the number of a step of the case other than run"
 OUTCOME: Final = "  run 1: 0 UNKNOWN"
+HEX: Final = "0x and lower-case hex digits, as gff writes them"
+MARKS: Final = (
+    "changed, sigbus, userfaults=NUMBER, others-changed, injected, !, the end of the line"
+)
+MEMORY_FAULT: Final = "expected one of: kept, gpa=0xHEX"
 
 # What stands below "run", "skip" and "---", which are lines 1 to 3.
 REFUSED: Final = [
@@ -106,6 +112,35 @@ REFUSED: Final = [
     ("claim a\n  run 2: 0", f"5:7: found '2:', expected {RUNS}"),
     ("claim a\n  run 1:", "5:9: found the end of the line, expected an outcome"),
     ("claim a\n  run 1: ! C2", "5:10: found '!', expected an outcome"),
+    ("claim a\n  run 1: zero UNKNOWN", "5:10: found 'zero', expected an outcome"),
+    ("claim a\n  run 1: 01 UNKNOWN", "5:10: found '01', expected an outcome"),
+    ("claim a\n  run 1: -1 UNKNOWN", "5:13: found 'UNKNOWN', expected an errno"),
+    ("claim a\n  run 1: 0", "5:11: found the end of the line, expected an exit reason"),
+    (
+        "claim a\n  run 1: 0 MMIOO",
+        "5:12: found 'MMIOO', expected an exit reason, such as MEMORY_FAULT",
+    ),
+    (
+        "claim a\n  run 1: 0 MMIO doorbel",
+        "5:17: found 'doorbel', expected one of: doorbell, gpa=0xHEX",
+    ),
+    (
+        "claim a\n  run 1: 0 MMIO gpa=0x0 len=8 writ=0x0",
+        "5:31: found 'writ=0x0', expected one of: read, write=0xHEX",
+    ),
+    ("claim a\n  run 1: 0 MEMORY_FAULT kep", f"5:25: found 'kep', {MEMORY_FAULT}"),
+    ("claim a\n  run 1: 0 MEMORY_FAULT gpa=4096", f"5:29: found '4096', expected {HEX}"),
+    ("claim a\n  run 1: 0 MEMORY_FAULT gpa=0x00", f"5:29: found '0x00', expected {HEX}"),
+    (
+        f"claim a\n{OUTCOME} left-gpa=0x0",
+        "5:32: found the end of the line, expected left-size=0xHEX",
+    ),
+    (f"claim a\n{OUTCOME} exception=0x1", f"5:30: found '0x1', expected {HEX}"),
+    (
+        f"claim a\n{OUTCOME} moved mvoed",
+        f"5:26: found 'mvoed', expected one of: {MARKS}",
+    ),
+    (f"claim a\n{OUTCOME} moved moved", "5:26: found 'moved' again, expected it once at most"),
     (f"claim a\n{OUTCOME} !", "5:20: found '!', expected clauses after it"),
     (f"claim a\n{OUTCOME} C2", "5:20: found 'C2', expected ! before clauses"),
     (f"claim a\n{OUTCOME} ! c2", "5:22: found 'c2', expected a clause, such as C2"),
@@ -269,6 +304,38 @@ def test_outcomes_become_the_lines_of_a_group() -> None:
         ExpectedRun(2, told, ("C9", "C2")),
         ExpectedRefusal(3, "EEXIST"),
     )
+
+
+_U64S: Final = st.integers(0, (1 << 64) - 1)
+RUN_OUTCOMES: Final = st.builds(
+    RunOutcome,
+    step=st.just(0),
+    ret=st.sampled_from([0, 1, -1]),
+    errno=st.one_of(st.sampled_from(Errno), st.integers(1, 4095)).map(int),
+    exit_reason=st.one_of(st.sampled_from(ExitReason), st.integers(0, 99)).map(int),
+    union=st.tuples(st.one_of(st.just(DOORBELL), _U64S), _U64S, _U64S, _U64S),
+    before=st.just(0),
+    fresh=st.booleans(),
+    access=st.just(0),
+    moved=st.booleans(),
+    changed=st.booleans(),
+    exceptions=st.lists(st.tuples(st.just(0), _U64S), max_size=2).map(tuple),
+    injected=st.booleans(),
+    stuck=st.booleans(),
+    sigbus=st.booleans(),
+    userfaults=st.integers(0, 40),
+    others_changed=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RUN_OUTCOMES)
+def test_every_outcome_that_is_told_can_be_read(run: RunOutcome) -> None:
+    if run.stuck:  # a hang has EINTR or none
+        run = structs.replace(run, errno=Errno.EINTR)
+    told = describe(run)
+    read = casefile.load(f"run\n---\nclaim v7.3\n  run 1: {told}  ! C2\n")
+    assert read.expectations[0].lines == (ExpectedRun(1, told, ("C2",)),)
 
 
 CLAUSES: Final = st.lists(st.sampled_from(["C1", "C2", "C13"]), unique=True, max_size=2).map(tuple)

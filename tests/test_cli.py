@@ -268,6 +268,12 @@ def test_kernels_of_a_kind_are_listed_alone(call: Gff, named: list[str], kinds: 
     assert [each["name"] for each in listed] == wanted
 
 
+def test_a_kernel_is_listed_by_its_name(call: Gff) -> None:
+    listed = json.loads(call("kernels", "clean", "v7.3", "--json").out)["kernels"]
+    assert [each["name"] for each in listed] == ["v7.3", "clean"]
+    assert "unknown kernel 'claen', did you mean clean?" in call("kernels", "claen").err
+
+
 def test_an_unknown_kind_of_kernel_is_refused(call: Gff) -> None:
     ended = call("kernels", "--kind", "releases")
     assert ended.status == 2

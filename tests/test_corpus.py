@@ -88,7 +88,7 @@ def test_a_refusal_that_nobody_expected_is_a_mismatch(call: Gff, leak: Path) -> 
 
 def test_kernels_that_are_not_asked_for_are_not_replayed(call: Gff, leak: Path) -> None:
     leak.write_text(LEAK + TRUE.replace("ENOMEM", "EIO"))
-    Path("other.case").write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO\n")
+    Path("other.case").write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO doorbell\n")
     ended = call("corpus", "check", "leak.case", "other.case", "--kernel", "clean")
     assert "leak.case on" not in ended.out
     assert "leak.case: expects nothing of these kernels" in ended.out

@@ -105,7 +105,7 @@ def test_pruning_removes_what_adds_nothing_and_only_says_so_when_dry(
 
 def test_a_case_file_that_expects_outcomes_is_never_pruned(call: Gff, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    expecting = f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO\n"
+    expecting = f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO doorbell\n"
     (tmp_path / "d" / "known.case").write_text(expecting)
     (tmp_path / "d" / "same.case").write_text(LEAK)
     made = told(call, "prune", "d", "--max-cases", "1")
@@ -231,7 +231,7 @@ def test_bad_files_are_counted_and_named_and_the_others_taken(call: Gff, tmp_pat
     (folder / "link").symlink_to(sha1(LEAKING))
     os.mkfifo(folder / "pipe")
     ended = call("corpus", "export", "stranger", "plain")
-    assert ended.status is Status.CLEAN
+    assert ended.status is Status.USAGE
     assert ended.out.splitlines() == [
         "5 files, 1 case: 1 new",
         "not taken: stranger/empty: empty",

@@ -324,7 +324,7 @@ def test_freshness_is_told_of_memory_fault_alone() -> None:
 
 
 def test_several_kernels_end_with_a_verdict_each(call: Gff, leak: Path) -> None:
-    leak.write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO\n")
+    leak.write_text(f"{LEAK}---\nclaim clean\n  run 1: 0 MMIO doorbell\n")
     ended = call("run", "leak.case", "-k", "v7.3", "-k", "clean")
     assert ended.out.endswith(
         """

@@ -117,6 +117,25 @@ def test_two_sightings_are_one_finding(
     assert got == expected
 
 
+@pytest.mark.parametrize(
+    ("known", "new", "shrunk"),
+    [
+        ((5, False), (5, True), True),  # the shrinker found nothing smaller
+        ((5, True), (5, False), True),
+        ((5, True), (4, False), False),
+        ((5, False), (4, True), True),
+        ((4, False), (5, True), False),
+    ],
+)
+def test_a_finding_is_shrunk_where_its_smallest_case_is(
+    known: tuple[int, bool], new: tuple[int, bool], shrunk: bool
+) -> None:
+    first, second = (
+        msgspec.structs.replace(finding(steps=steps), shrunk=done) for steps, done in (known, new)
+    )
+    assert merged(first, second).shrunk is shrunk
+
+
 def test_what_a_real_kernel_has_shown_is_never_a_mere_claim_again() -> None:
     observed = msgspec.structs.replace(finding(), state=State.OBSERVED)
     assert merged(observed, finding(steps=1)).state is State.OBSERVED

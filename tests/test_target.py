@@ -72,6 +72,7 @@ def only_finding(store: Store) -> Finding:
 def test_a_finding_is_stored_with_its_first_and_its_smallest_case(store: Store) -> None:
     target(store).run(data(LEAKING))
     finding = only_finding(store)
+    assert finding.shrunk
     assert finding.name == LEAK
     assert finding.first == text.dump(text.load(LEAKING))
     assert finding.smallest == (
@@ -130,6 +131,7 @@ def test_a_worker_that_is_told_to_stop_stores_what_it_has_found_and_shrinks_no_m
     worker.run(data(LEAKING))
     finding = only_finding(store)
     assert finding.smallest == finding.first == text.dump(text.load(LEAKING))
+    assert not only_finding(store).shrunk
 
 
 def test_a_mistake_of_ours_is_kept_apart_from_findings_and_does_not_stop_the_search(

@@ -98,7 +98,7 @@ REFUSED: Final = [
     ("create gmem8 size=0x0", "1:12: found '8', expected a number (0xHEX or decimal) from 0 to 7"),
     ("create mem8 size=0x0", "1:11: found '8', expected a number (0xHEX or decimal) from 0 to 7"),
     ("create gmem07 size=0x0",
-     "1:12: found '07', expected a number (0xHEX or decimal) from 0 to 7"),
+     "1:12: found '07', expected a number without a leading zero"),
     ("memslot 4294967296 delete", "1:9: found '4294967296', expected " + U32_RANGE),
     ("memslot 0 gpa=0x0 size=0x0 flags=0x100000000",
      "1:34: found '0x100000000', expected " + U32_RANGE),

@@ -1,7 +1,6 @@
 """The findings of a campaign directory: their order, their ids, and one by its id."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -69,12 +68,9 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def ids(findings: Sequence[Finding]) -> dict[str, Finding]:
-    """What each finding is called on the command line: its signature, if only one kernel has it."""
-    kernels = Counter(finding.signature for finding in findings)
-    return {
-        finding.signature if kernels[finding.signature] == 1 else finding.name: finding
-        for finding in findings
-    }
+    """What each finding is called on the command line: its signature, if all are one kernel's."""
+    several = len({finding.kernel for finding in findings}) > 1
+    return {finding.name if several else finding.signature: finding for finding in findings}
 
 
 def find(findings: Sequence[Finding], wanted: str) -> Finding:

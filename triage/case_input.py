@@ -2,20 +2,28 @@
 
 import os
 import stat
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from emu import casefile, wire
 from emu.case import Case
-from emu.casefile import CaseFile, CaseSyntaxError
+from emu.casefile import CaseFile, CaseSyntaxError, ExpectedRun
 from emu.kernels import KERNELS
+from emu.tokens import Line
+from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
 from triage.inputs import unknown
-from triage.screen import printable
+from triage.invocation import own_name
+from triage.screen import note, printable
 
 LIMIT: Final = 16 << 20  # bytes; far above any case, and far below what would fill the memory
 SUFFIX: Final = ".case"
+_NAMED: Final = 20  # wrong files that are named
+_CLAUSES: Final = tuple(clause.id for clause in CLAUSES)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,23 @@ class CaseInput:
     name: str
     case: Case
     file: CaseFile | None
+
+
+def read_all(names: Sequence[str], read: Callable[[str], T]) -> list[T]:
+    """What ``read`` makes of each file; where several are wrong, all are told before the end."""
+    done, wrong = [], []
+    for name in names:
+        try:
+            done.append(read(name))
+        except UserError as error:
+            wrong.append(error)
+    if len(wrong) > _NAMED:
+        wrong[_NAMED - 1 :] = [UserError(f"{len(wrong) - _NAMED + 1:,} more files are wrong")]
+    for each in wrong[:-1]:
+        note(f"{own_name()}: {each}")
+    if wrong:
+        raise wrong[-1]
+    return done
 
 
 def read_case(name: str) -> CaseInput:
@@ -69,7 +94,7 @@ def _open(path: str, flags: int) -> int:
 
 
 def parse(data: bytes, name: str) -> CaseFile:
-    """``data`` as the text of a ``.case`` file, all kernels of which are known."""
+    """``data`` as the text of a ``.case`` file, all kernels and clauses of which are known."""
     try:
         content = data.decode()
         file = casefile.load(content, name)
@@ -80,18 +105,30 @@ def parse(data: bytes, name: str) -> CaseFile:
         raise UserError(f"{name}:{line}:{column}: {found}") from error
     except CaseSyntaxError as error:
         raise UserError(str(error)) from error
-    for kernel in (each for group in file.expectations for each in group.kernels):
-        if kernel not in KERNELS:
-            line, column = _place(content, kernel)
-            raise UserError(f"{name}:{line}:{column}: {unknown('kernel', kernel, KERNELS)}")
+    for group in file.expectations:
+        _check("kernel", group.kernels, KERNELS, content, name)
+        for expected in group.lines:
+            if isinstance(expected, ExpectedRun):
+                _check("clause", expected.clauses, _CLAUSES, content, name)
     return file
 
 
-def _place(content: str, kernel: str) -> tuple[int, int]:
-    """Line and column of a kernel's name below the line that separates case and expectations."""
+def _check(
+    what: str, names: Iterable[str], known: Collection[str], content: str, file: str
+) -> None:
+    """UserError where one of the names, which are words of ``content``, is not known."""
+    for each in names:
+        if each not in known:
+            line, column = _place(content, each)
+            raise UserError(f"{file}:{line}:{column}: {unknown(what, each, known)}")
+
+
+def _place(content: str, text: str) -> tuple[int, int]:
+    """Line and column of a word below the line that separates case and expectations."""
     lines = content.split("\n")
     below = next(number for number, line in enumerate(lines) if line.split()[:1] == ["---"])
     for number, line in enumerate(lines[below:], start=below + 1):
-        if kernel in line.partition("#")[0].split():
-            return number, line.index(kernel) + 1
-    raise AssertionError(f"{kernel} was read and is not there")
+        for word in Line.split("", number, line).words:
+            if word.text == text:
+                return number, word.column
+    raise AssertionError(f"{text} was read and is not there")

@@ -11,14 +11,16 @@ _SHORTEST: Final = 0.1
 _LONGEST: Final = 365 * 86400
 
 
-def seconds(text: str) -> float:
-    """``60s``, ``1.5m``, ``2h``, ``1d``; a bare number is seconds."""
+def seconds(text: str, option: str = "--for") -> float:
+    """``60s``, ``1.5m``, ``2h``, ``1d``, given with ``option``; a bare number is seconds."""
     match = _FORM.fullmatch(text)
     if match is None:
-        raise UserError(f"--for {text!r}: expected a number and s, m, h or d, as in 60s, 10m, 2h")
+        raise UserError(
+            f"{option} {text!r}: expected a number and s, m, h or d, as in 60s, 10m, 2h"
+        )
     length = float(match[1]) * _SECONDS[match[2]]
     if not _SHORTEST <= length <= _LONGEST:
-        raise UserError(f"--for {text!r}: expected 0.1s to 365d")
+        raise UserError(f"{option} {text!r}: expected 0.1s to 365d")
     return length
 
 

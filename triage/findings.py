@@ -82,6 +82,7 @@ def _confirmation(told: Confirmation) -> str:
 def _title(finding: Finding) -> Text:
     text = Text(f"{finding.signature}", style="bold").append(f" on {finding.kernel}", "not bold")
     text.append(f"  {_known(finding.state)}", f"not bold {_state_style(finding.state)}")
+    text.append("" if finding.shrunk else ", case not shrunk yet", "not bold yellow")
     return text.append(f"\n  {printable(finding.title)}", "not bold")
 
 

@@ -1,5 +1,7 @@
 """What the commands of ``gff live`` show: parts fetched, built, listed; a boot."""
 
+from typing import Final
+
 import msgspec
 from rich.console import RenderableType
 
@@ -7,6 +9,13 @@ from emu.live.build_variants import PREFIX
 from emu.live.images import Record
 from triage.screen import printable
 from triage.tables import Table, columns, rows
+
+# What is to be said of a line of the executor's.
+_NOTES: Final = {
+    # arm64's kvm_vm_ioctl_check_extension has no case for KVM_CAP_MEMORY_FAULT_INFO, but its
+    # gmem_abort calls kvm_prepare_memory_fault_exit.
+    "cap-memory-fault-info=0": "  (arm64 does not advertise it, and reports MEMORY_FAULT anyway)"
+}
 
 
 class FetchedView(msgspec.Struct, frozen=True):
@@ -122,7 +131,7 @@ def booted_rows(booted: Booted) -> RenderableType:
             ("qemu", booted.qemu + (", nested virtualisation" if booted.nested else "")),
             ("boot", f"{booted.boot_seconds:.1f} s until the executor was ready"),
             *_again(booted),
-            *(("told", printable(line)) for line in booted.told),
+            *(("told", f"{printable(line)}{_NOTES.get(line, '')}") for line in booted.told),
             *(("console", printable(line)) for line in booted.complaints),
         ]
     )

@@ -1,10 +1,13 @@
 """An observation on the screen."""
 
+from collections.abc import Iterator
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from triage.explained import diff
 from triage.observation import Observation
+from triage.remedies import larger_pages
 from triage.screen import printable
 
 
@@ -13,12 +16,22 @@ def observed(observation: Observation) -> RenderableType:
     title = Text(observation.file, style="bold")
     title.append(f" on {observation.image}, Linux {observation.linux}", style="not bold")
     if observation.unsupported:
-        return Group(title, Text(f"unsupported: {observation.unsupported}", style="yellow"))
-    lines = [Text(f"  observed  {line}") for line in observation.observed]
-    if not lines:
-        lines = [Text("The case has no KVM_RUN: nothing was judged.", style="yellow")]
+        reason = observation.unsupported
+        return Group(title, Text(f"unsupported: {reason}{larger_pages(reason)}", style="yellow"))
+    lines = list(_lines(observation)) or [
+        Text("The case has no KVM_RUN: nothing was judged.", style="yellow")
+    ]
     said = [Text(f"  console   {printable(line)}", "bold red") for line in observation.complaints]
     return Group(title, *lines, *said, *_comparison(observation))
+
+
+def _lines(observation: Observation) -> Iterator[Text]:
+    """What came of each KVM_RUN, and below it why a clause is broken."""
+    for number, line in enumerate(observation.observed):
+        yield Text(f"  observed  {line}")
+        for each in observation.breaches:
+            if each.line == number:
+                yield Text(f"            {each.clause} broken: {each.reason}", style="bold red")
 
 
 def _comparison(observation: Observation) -> list[Text]:

@@ -140,8 +140,11 @@ def markdown(shown: Quality) -> str:
 
 def _sums(shown: Quality) -> Iterator[str]:
     for total in shown.totals:
-        found = f"{total.way}: {total.found} of {counted(total.kernels, 'kernel')} in most trials"
+        found = (
+            f"{total.way}: most trials found {total.found} of {counted(total.kernels, 'kernel')}"
+        )
         if total.cases is not None and total.seconds is not None:
-            yield f"{found}, one after the other {_cases(total.cases)} cases, {span(total.seconds)}"
+            medians = f"{counted(round(total.cases), 'case')} and {span(total.seconds)}"
+            yield f"{found}; the medians add up to {medians}"
         else:
             yield found

@@ -198,7 +198,8 @@ class HostMm(Userfault):
             huge.poisoned.add(number)
             start, end = number << HUGE_SHIFT, number + 1 << HUGE_SHIFT
         else:
-            self.split_huge_page(kvm, index, offset)
+            if huge is not None:
+                self.split_folio(kvm, index, offset)
             memory.poisoned.add(page)
             start, end = page << kvm.page_shift, page + 1 << kvm.page_shift
         self.mmu_notifier_invalidate_range(kvm, index, start, end)

@@ -85,6 +85,25 @@ class HugePages(MmuNotifier):
         huge.tables.add(number)
         self._invalidate(kvm, index, number)
 
+    def split_folio(self, kvm: Kvm, index: int, offset: int) -> None:
+        """Take a huge page apart, for a memory error in the part at an offset. The others hold
+        zeros, whatever the guest does, and become the zero page (mm/huge_memory.c, __folio_split;
+        mm/migrate.c, try_to_map_unused_to_zeropage).
+        """
+        self.split_huge_page(kvm, index, offset)
+        memory, number = kvm.memory[index], offset >> HUGE_SHIFT
+        first, broken = number << HUGE_SHIFT - PAGE_SHIFT, {*memory.poisoned, offset >> PAGE_SHIFT}
+        parts = [
+            page
+            for page in range(first, first + _FRAMES)
+            if memory.pages.get(page) == HUGE_PFN + page - first and page not in broken
+        ]
+        for page in parts:
+            del memory.pages[page]
+        memory.zeros.update(parts)
+        if parts:
+            self._invalidate(kvm, index, number)
+
     def split_huge_pages_at(self, kvm: Kvm, index: int, *edges: int) -> int:
         """A mapping is to be cut at these offsets: 0, or -EINVAL inside a page of hugetlbfs."""
         memory = kvm.memory[index]

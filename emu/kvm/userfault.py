@@ -83,7 +83,10 @@ class Userfault(HugePages):
             return 0
         if watched.mode is _WRITE_PROTECT:
             if write and offset // watched.unit not in watched.lifted:
-                self.lift_protection(kvm, index, offset, watched)
+                # A page that is not there comes first; userfaultfd hears of it when it is.
+                lacking = kvm.memory_limit and watched.unit != HUGE_SIZE
+                if not lacking or _is_there(memory, offset, offset >> kvm.page_shift):
+                    self.lift_protection(kvm, index, offset, watched)
             return 0
         if _is_there(memory, offset, offset >> kvm.page_shift):
             return 0

@@ -65,7 +65,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     breaching KVM_RUN of the smallest case; ``errno`` is "" where KVM_RUN did not fail. ``first``
     and ``smallest`` are cases as text. ``count`` is the number of cases that showed the finding,
     those that the shrinker tried not among them. ``now``: what ``smallest`` showed when it was
-    judged again, which may be another signature, or none.
+    judged again, which may be another signature, or none. ``shrunk``: the shrinker is done with
+    ``smallest``.
     """
 
     signature: str
@@ -91,6 +92,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     confirmations: tuple[Confirmation, ...] = ()
     standing: Standing = Standing.THERE
     now: tuple[str, ...] = ()
+    shrunk: bool = True
 
     @property
     def name(self) -> str:
@@ -107,6 +109,7 @@ def merged(known: Finding, new: Finding) -> Finding:
     return msgspec.structs.replace(
         smaller,
         state=state,
+        shrunk=smaller.shrunk or (known.size == new.size and (known.shrunk or new.shrunk)),
         confirmations=_latest((*known.confirmations, *new.confirmations)),
         count=earlier.count + later.count,
         found_after_s=earlier.found_after_s,

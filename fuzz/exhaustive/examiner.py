@@ -115,9 +115,9 @@ class Examiner:
             return
         self._sizes[name] = size
         age = time.monotonic() - self._orders.epoch
-        self._store.record(sighting.finding(age, 0, sighting.case))
+        self._store.record(sighting.finding(age, 0, sighting.case, shrunk=False))
         smallest = self._shrunk(sighting)
-        self._store.record(smallest.finding(age, 0, sighting.case))
+        self._store.record(smallest.finding(age, 0, sighting.case, shrunk=True))
         self._sizes[name] = sort_key(smallest.case)
 
     def _shrunk(self, sighting: Sighting) -> Sighting:

@@ -36,7 +36,7 @@ class Sighting:
         """The name of the finding that this is a sighting of."""
         return f"{self.kernel}--{self.signature}"
 
-    def finding(self, found_after_s: float, count: int, first: Case) -> Finding:
+    def finding(self, found_after_s: float, count: int, first: Case, *, shrunk: bool) -> Finding:
         """The finding, with this sighting's case as its smallest."""
         view = View(Timeline(self.case, self.outcomes), self.breach.run)
         run = view.run
@@ -61,6 +61,7 @@ class Sighting:
             size=sort_key(self.case),
             first=text.dump(first),
             smallest=text.dump(self.case),
+            shrunk=shrunk,
         )
 
 

@@ -149,11 +149,11 @@ class Target:
             return
         self._sizes[name] = sort_key(case)
         age = self._age()
-        self._store.record(sighting.finding(age, 1, case))
+        self._store.record(sighting.finding(age, 1, case, shrunk=False))
         if self.hurried:
             return
         smallest = self._shrunk(sighting)
-        self._store.record(smallest.finding(age, 0, case))
+        self._store.record(smallest.finding(age, 0, case, shrunk=not self.hurried))
         self._sizes[name] = sort_key(smallest.case)
 
     def _shrunk(self, sighting: Sighting) -> Sighting:

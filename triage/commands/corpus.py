@@ -13,7 +13,7 @@ from emu import casefile
 from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz.directory import durable
-from triage.case_input import read_case, read_case_file
+from triage.case_input import read_all, read_case, read_case_file
 from triage.commands.options import Inject, Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below
 from triage.corpus_live import check_live, live_report
@@ -70,7 +70,7 @@ def check_corpus(
         return _check_live(names, live, injector(inject), json=json)
     if inject is not None:
         raise UserError("--inject goes with --live: the model injects by itself")
-    files = {name: read_case_file(name) for name in names}
+    files = dict(zip(names, read_all(names, read_case_file), strict=True))
     counts = {
         name: sum(each in kernels for group in file.expectations for each in group.kernels)
         for name, file in files.items()
@@ -94,7 +94,7 @@ def check_corpus(
 
 
 def _check_live(names: Sequence[str], image: str, by: Injector, *, json: bool) -> Status:
-    given = [read_case(name) for name in names]
+    given = read_all(names, read_case)
     with live_machine(image, [each.case for each in given], by) as machine:
         checked = check_live(machine, image, given)
     if json:
@@ -113,7 +113,7 @@ def bless_corpus(files: Files, json: Json = False) -> Status:
 
     Example: gff corpus bless FILE.case
     """
-    given = {name: read_case_file(name) for name in files}
+    given = dict(zip(files, read_all(files, read_case_file), strict=True))
     model, done = _replay(), []
     for name, file in given.items():
         blessing, new = bless(printable(name), file, model)

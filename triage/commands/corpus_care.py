@@ -67,7 +67,8 @@ def merge_corpora(
 
     What counts are branches of the model, kinds of outcome, and findings, on the kernels named. The
     smallest cases are taken first, so that the result does not depend on the order. DIR and INTO
-    may be a campaign, a folder of .case files, or a corpus of libFuzzer's or AFL's.
+    may be a campaign, a folder of .case files, or a corpus of libFuzzer's or AFL's. A file that is
+    no case is named and left out; the exit status is then 2.
 
     Example: gff corpus merge campaign1 campaign2 small
     """
@@ -107,7 +108,8 @@ def prune_corpus(
 def import_corpus(folders: Folders, json: Json = False) -> Status:
     """Put every case of libFuzzer's, AFL's or other directories into a campaign or .case files.
 
-    A new INTO becomes a folder of .case files. Nothing that is there is overwritten.
+    A new INTO becomes a folder of .case files. Nothing that is there is overwritten. A file that is
+    no case is named and left out; the exit status is then 2.
 
     Example: gff corpus import afl-out campaign
     """
@@ -118,7 +120,8 @@ def import_corpus(folders: Folders, json: Json = False) -> Status:
 def export_corpus(folders: Folders, kind: ExportAs = "libfuzzer", json: Json = False) -> Status:
     """Write every case of campaigns or other directories as another tool has them.
 
-    Nothing that is there is overwritten.
+    Nothing that is there is overwritten. A file that is no case is named and left out; the exit
+    status is then 2.
 
     Example: gff corpus export campaign afl-in --as afl
     """
@@ -152,7 +155,7 @@ def _told(done: Brought, *, json: bool) -> Status:
         show_json(done)
     else:
         show(brought(done))
-    return Status.CLEAN
+    return Status.USAGE if done.bad else Status.CLEAN
 
 
 def brought(done: Brought) -> RenderableType:

@@ -73,7 +73,8 @@ def exhaust(
     if json:
         show_json(exhaust_line(tally, findings))
     else:
-        show("", summaries(findings), verdict(tally))
+        found = ["", summaries(findings)] if findings else []
+        show(*found, verdict(tally))
     if findings or tally.crashes:
         return Status.FINDINGS
     return Status.CLEAN if tally.finished else Status.INTERRUPTED

@@ -196,7 +196,7 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
     text = Text(f"{found}, on {kernels}", style="bold")
     text.append(
         f"\n{counted(now.cases, 'case')} in {span(now.seconds)}; {counted(now.workers, 'worker')}, "
-        f"{now.cases_per_second:,.0f} cases a second each",
+        f"{counted(round(now.cases_per_second), 'case')} a second each",
         "not bold",
     )
     if now.harness_crashes:
@@ -213,10 +213,8 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
 
 
 def _next(findings: list[Finding], campaign: str) -> str:
-    """The command that shows a finding, another than was shown if there is one."""
+    """The command that shows the first finding whole."""
     if not findings:
         return ""
-    first, *others = ids(findings)
-    other = others[0] if others and findings[0].natural else first
-    words = [own_name(), "triage", "show", other, campaign]
+    words = [own_name(), "triage", "show", next(iter(ids(findings))), campaign]
     return f"\nnext: {printable(shlex.join(words))}"

@@ -14,7 +14,7 @@ from emu.kernels import CATALOGUE, Entry, Kind
 from fuzz.oracle.contract import CLAUSES, Reading
 from triage.commands.options import Json
 from triage.ending import Status, UserError
-from triage.inputs import unknown
+from triage.inputs import kernel_names, unknown
 from triage.screen import show, show_json
 from triage.tables import Table, columns
 
@@ -27,6 +27,9 @@ _KINDS: Final = {
     "thread": Kind.PROPOSAL,
     "bad": Kind.KNOWN_BAD,
 }
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="Only these kernels; else all.")
+]
 OfKinds = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,7 +56,7 @@ class Kernels(msgspec.Struct, frozen=True):
     kernels: tuple[KernelView, ...]
 
 
-def kernels(kind: OfKinds = None, json: Json = False) -> Status:
+def kernels(name: Names = None, kind: OfKinds = None, json: Json = False) -> Status:
     """List the kernels that a case can be run on.
 
     For each: its name for --kernel, its kind, what it is, and what it leaves broken.
@@ -61,7 +64,12 @@ def kernels(kind: OfKinds = None, json: Json = False) -> Status:
     Example: gff kernels --kind release
     """
     kinds = _kinds(kind)
-    found = tuple(view(name, each) for name, each in CATALOGUE.items() if each.kind in kinds)
+    wanted = kernel_names(name) if name else CATALOGUE
+    found = tuple(
+        view(each, entry)
+        for each, entry in CATALOGUE.items()
+        if each in wanted and entry.kind in kinds
+    )
     if json:
         show_json(Kernels(found))
     else:

@@ -12,7 +12,7 @@ from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz.directory import durable
 from fuzz.search.together import Together
-from triage.case_input import read_case_file
+from triage.case_input import read_all, read_case_file
 from triage.commands.corpus import Places
 from triage.commands.options import Json, OnlyKernels, ReadingName
 from triage.corpus import files_below
@@ -66,7 +66,8 @@ def _print(found: Matrix, *, as_json: bool, as_markdown: bool) -> None:
 
 
 def _cases(files: Sequence[str]) -> list[tuple[str, Case]]:
-    return [(printable(name), read_case_file(name).case) for name in files]
+    read = read_all(files, read_case_file)
+    return [(printable(name), file.case) for name, file in zip(files, read, strict=True)]
 
 
 def _write(name: str, content: str) -> None:

@@ -78,7 +78,7 @@ def measure_quality(
     """
     ways = _ways(way, compare=compare)
     kernels = kernel_names(kernel) if kernel else _COMPARED if compare else _known_bad()
-    plan = list(planned(kernels, ways, trials, seconds(limit)))
+    plan = list(planned(kernels, ways, trials, seconds(limit, "--limit")))
     path = Path(results)
     done = _load(path)
     wanted = set(plan)

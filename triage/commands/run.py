@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from emu.model import Model
-from triage.case_input import CaseInput, read_case
+from triage.case_input import CaseInput, read_all, read_case
 from triage.commands.options import Inject, Json, Kernels, OnLive, ReadingName
 from triage.ending import Status, UserError
 from triage.explain import explain
@@ -58,7 +58,7 @@ def run(
     Example: gff run FILE.case --kernel v7.3 --kernel clean
     """
     kernels, asked = kernel_names(kernel), reading(reading_name)
-    cases = [read_case(name) for name in files]
+    cases = read_all(files, read_case)
     if live is not None:
         if kernel or trace or asked is not CORPUS_READING:
             raise UserError("--live goes without --kernel, --trace and another reading")
