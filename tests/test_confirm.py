@@ -4,12 +4,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from emu.case import Case
 from emu.kernels import KERNELS
 from emu.live.console import Complaint, ConsoleFinding
 from emu.live.trouble import BoxError
-from emu.live.unsupported import Host, Unsupported
+from emu.live.unsupported import PAGES, Host, Unsupported
 from emu.model import Model
 from fuzz.directory.finding import Confirmation, State, confirmed, merged
 from tests.command import Gff, campaign, finding
@@ -124,6 +125,15 @@ def test_a_case_that_cannot_be_played_confirms_nothing(
     out = capsys.readouterr().out
     assert "unsupported: step 1: never" in out
     assert out.endswith("an-image: not played\nstate: claim\n")
+
+
+def test_an_image_that_could_play_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    subject = Subject(finding(NAME, "v7.3", 1))
+    told = subject.confirm(Unable("v7.3"), "an-image", 1)
+    large = replace(told, unsupported=f"{PAGES} 4 KiB, those of the case 16")
+    show(page.confirmed(subject.finding, subject.outcome, [large]))
+    hint = "an-image: not played (an image with 16K pages can: debian-7.3-16k)\n"
+    assert hint in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("signature", "kernel"), [(NAME, "clean"), (NAME, "v0.1")])

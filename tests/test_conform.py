@@ -16,7 +16,7 @@ from emu.case import Case, Run
 from emu.kernels import KERNELS
 from emu.live.console import Complaint, ConsoleFinding
 from emu.live.fleet import Lost, Played, Result
-from emu.live.unsupported import Host, Unsupported, objection
+from emu.live.unsupported import NO_EL2, NO_ERRORS, PAGES, Host, Unsupported, objection
 from emu.model import Model
 from emu.outcome import Outcomes, Refusal
 from tests.command import LEAK, Gff
@@ -24,7 +24,7 @@ from triage.conform import TIMES, Conformance
 from triage.conform_cases import RandomCases, playable
 from triage.conform_divergence import Divergence, Kind, divergence, kind
 from triage.conform_known import explanation
-from triage.conform_report import Complained, Conformed, Count, Explained
+from triage.conform_report import Complained, Conformed, Count, Ended, Explained
 from triage.conform_report import Lost as LostCase
 from triage.conformed import conformed
 from triage.screen import show
@@ -195,6 +195,25 @@ def test_an_access_may_fail_for_want_of_a_page_table_only_under_the_limit(
     assert (known.name if known else "") == name
 
 
+LEFT = (
+    "create gmem0 size=0x1000 flags=mmap\n"
+    "memslot 0 gpa=0x40000000 size=0x1000 gmem0+0x0 flags=guest-memfd\n"
+    "create mem1 size=0x1000 anon\nmemslot 1 gpa=0x1000 size=0x1000 mem1+0x0 flags=readonly\n"
+    "fail kvm_gmem_get_pfn ENOEXEC\nmemory-limit on\n"
+    "guest read64 slot0+0x0\nguest cas slot1+0x0\nrun\n"
+)
+
+
+@pytest.mark.parametrize(("gpa", "name"), [(0x40000000, "charged-page-tables"), (0x1000, "")])
+def test_the_record_of_an_earlier_fault_may_be_there_and_no_other(gpa: int, name: str) -> None:
+    case = text.load(LEFT)
+    run = on("v7.3")(case).runs[0]
+    assert (run.fresh, run.errno) == (True, Errno.ENOSYS)
+    live = msgspec.structs.replace(run, errno=int(Errno.EFAULT), union=(0, gpa, 0x1000, 0))
+    known = explanation(case, Divergence(run.step, run, live))
+    assert (known.name if known else "") == name
+
+
 def test_an_access_past_the_models_host_is_explained_and_one_below_is_not() -> None:
     for address, name in ((0x400_0000_0000, "host-ipa-limit"), (0x3FF_0000_0000, "")):
         case = text.load(f"guest read64 {address:#x}\nrun\n")
@@ -336,6 +355,11 @@ REPORT = Conformed(
     kernel="v7.3",
     seed=1,
     boxes=3,
+    nested=False,
+    inject=False,
+    ended=Ended.COMPLETE,
+    planned=10,
+    corpus=8,
     seconds=2.0,
     restarts=0,
     cases=10,
@@ -358,6 +382,42 @@ def test_what_is_explained_is_shown_and_leaves_the_report_clean(
     assert page.startswith("1 case explained, charged-objects: why\n    create gmem0")
     assert "v7.3 and debian-7.3, Linux 7.3.4: no unexplained difference" in page
     assert "unsupported   2\n                2  never" in page
+
+
+def test_a_report_that_is_not_whole_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    changed = msgspec.structs.replace
+    show(conformed(changed(REPORT, ended=Ended.INTERRUPTED, cases=3, planned=1008)))
+    page = capsys.readouterr().out
+    assert "no unexplained difference so far\n" in page
+    assert "played        3 of 1,008 cases in" in page
+    assert "ended         interrupted: 5 of the 8 cases of the corpus not played" in page
+    show(conformed(changed(REPORT, ended=Ended.TIME_OVER, planned=None)))
+    page = capsys.readouterr().out
+    assert "no unexplained difference\n" in page
+    assert "played        10 cases in" in page
+    assert "ended         time over\n" in page
+
+
+# The option that is given, why cases were not played, and what is said to play them.
+HINTS = [
+    ("", NO_EL2, " (--nested plays them)"),
+    ("nested", NO_EL2, ""),
+    ("", NO_ERRORS, " (--inject plays them)"),
+    ("inject", NO_ERRORS, ""),
+    ("", f"{PAGES} 4 KiB, those of the case 16", " (an image with 16K pages can: debian-7.3-16k)"),
+    ("", f"{PAGES} 4 KiB, those of the case 64", ""),
+    ("", "never", ""),
+]
+
+
+@pytest.mark.parametrize(("given", "reason", "hint"), HINTS)
+def test_what_would_play_the_other_cases_is_named(
+    given: str, reason: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unsupported = (Count(reason, 2),)
+    options = {given: True} if given else {}
+    show(conformed(msgspec.structs.replace(REPORT, unsupported=unsupported, **options)))
+    assert f"2  {reason}{hint}\n" in capsys.readouterr().out
 
 
 UNCLEAN = [

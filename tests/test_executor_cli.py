@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from emu.case import Case
+from emu.kernels import KERNELS
+from emu.live.console import ConsoleFinding
+from emu.live.unsupported import Host
+from emu.model import Model
+from emu.outcome import Outcomes
 from tests.command import Gff
-from triage.observation import Observation
+from triage.case_input import read_case
+from triage.observation import Broken, Observation, observation
 from triage.observed import observed
 from triage.replay import Difference
 from triage.screen import show
@@ -24,6 +31,18 @@ SEEN = Observation(
 )
 
 
+class Silent:
+    """A machine of Linux 7.3 that has nothing to say."""
+
+    host = Host("7.3.4", 0x1000, kvm=True, ipa_bits=48, zva=64)
+
+    def run(self, case: Case) -> Outcomes:
+        return Model().run(case, KERNELS["v7.3"])
+
+    def complaints(self) -> tuple[ConsoleFinding, ...]:
+        return ()
+
+
 def test_an_image_that_is_not_here_is_said_in_one_line(
     call: Gff, leak: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -31,7 +50,16 @@ def test_an_image_that_is_not_here_is_said_in_one_line(
     ended = call("run", str(leak), "--live", "debian-0.1")
     assert (ended.status, ended.out) == (3, "")
     assert ended.err.count("\n") == 1
-    assert "debian-0.1 is not in the cache" in ended.err
+    assert "debian-0.1 is not in the cache: gff live fetch debian-0.1 --suite NAME" in ended.err
+
+
+def test_why_a_clause_is_broken_is_told_beside_its_run(leak: Path) -> None:
+    given = read_case(str(leak))
+    outcomes = Model().run(given.case, KERNELS["v7.3"])
+    seen = observation(Silent(), "an-image", given, outcomes)
+    assert seen.observed[0].endswith(" ! C2")
+    assert [(each.line, each.clause) for each in seen.breaches] == [(0, "C2")]
+    assert "ENOMEM" in seen.breaches[0].reason
 
 
 @pytest.mark.parametrize("option", [["--kernel", "clean"], ["--trace"], ["--reading", "paranoid"]])
@@ -79,6 +107,10 @@ PAGES = [
             (Difference("run 1: -1 EIO UNKNOWN", "run 1: 0 MMIO doorbell"),), (),
         ),
         DIFFERENT,
+    ),
+    (
+        replace(SEEN, kernel="", observed=("run 1: 0 X ! C4",), breaches=(Broken(0, "C4", "it"),)),
+        "  observed  run 1: 0 X ! C4\n            C4 broken: it\n",
     ),
     (
         replace(SEEN, complaints=("WARN: WARNING: at \x1b[2J",)),

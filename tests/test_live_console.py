@@ -1,13 +1,18 @@
 """The console of a box: which lines are complaints, and that it does not grow."""
 
 import os
+import socket
+import time
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 from typing import Final
 
 import pytest
 
 from emu.live import console
 from emu.live.console import Complaint, Console, ConsoleFinding
+from emu.live.saved import first_frame, parting_words
+from emu.live.trouble import BoxError
 
 LINES: Final = (
     ("Kernel panic - not syncing: Attempted to kill init!", Complaint.PANIC),
@@ -90,3 +95,29 @@ def test_a_kernel_that_never_stops_does_not_fill_the_disk(box: Console) -> None:
 def test_bytes_that_are_no_text_do_no_harm(box: Console) -> None:
     printed(box, "\udcff\n".encode("utf-8", "surrogatepass").decode("latin-1"))
     assert len(box.tail()) == 1
+
+
+# What QEMU and the console said, and what is put behind the reason why there is no box.
+PARTING: Final = (
+    (b"", "", ""),
+    (b"qemu: no\n", "", "; QEMU: qemu: no"),
+    (b"", "[ 1.0] a size\n\n", "; the console's last line, perhaps harmless: [ 1.0] a size"),
+    (b"", "Kernel panic - not syncing: x\nmore\n", "; the kernel: Kernel panic - not syncing: x"),
+)
+
+
+@pytest.mark.parametrize(("qemu", "kernel", "words"), PARTING)
+def test_a_last_line_is_not_told_as_the_reason(
+    qemu: bytes, kernel: str, words: str, box: Console
+) -> None:
+    printed(box, kernel)
+    with TemporaryFile() as errors:
+        errors.write(qemu)
+        errors.flush()
+        assert parting_words(errors, box) == words
+
+
+def test_a_box_that_is_late_may_be_on_a_busy_machine() -> None:
+    port, other = socket.socketpair()
+    with port, other, pytest.raises(BoxError, match="not ready within 60 s; a busy machine may"):
+        first_frame(port, time.monotonic())

@@ -16,6 +16,8 @@ from emu.live.initrd import Entry
 from emu.live.trouble import MissingPartError, RequestError
 from tests.command import Gff
 from tests.live_repository import boot_image
+from triage.live_views import Booted, booted_rows
+from triage.screen import show
 
 HEADER: Final = 110
 
@@ -118,6 +120,16 @@ def test_an_empty_cache_lists_what_can_be_fetched(call: Gff) -> None:
     assert "debian-7.3, debian-7.3-16k" in ended.out
 
 
+def test_a_capability_that_arm64_leaves_unsaid_is_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = ("cap-sve=1", "cap-memory-fault-info=0")
+    show(booted_rows(Booted("debian-7.3", "7.3.4", 0x1000, "7.2", False, 1, 1, 1, 1, told, ())))
+    page = capsys.readouterr().out
+    assert "cap-sve=1\n" in page
+    assert "cap-memory-fault-info=0  (arm64 does not advertise it" in page
+
+
 # What is wrong, the words that must be in the one line, the exit status.
 WRONG: Final = (
     (("fetch", "nonsense"), "unknown image 'nonsense'", 2),
@@ -126,7 +138,18 @@ WRONG: Final = (
     (("fetch", "--mirror", "no url"), "--mirror 'no url'", 2),
     (("fetch", "--mirror", "file:/x", "--keyring", "none"), "--keyring none: no such file", 2),
     (("boot",), "gff live fetch debian-7.3", 3),
-    (("boot", "--image", "../etc"), "../etc is not in the cache", 3),
+    (("boot", "--image", "debian-7.3-16"), "did you mean debian-7.3-16k? (see gff live list)", 2),
+    (("boot", "--image", "../etc"), "no kernel is called '../etc' (see gff live list)", 2),
+    (("boot", "--image", "qemu-7.2"), "no kernel is called 'qemu-7.2'", 2),
+    (("boot", "--image", "clean"), "did you mean gff-clean?", 2),
+    (
+        ("boot", "--image", "gff-clean"),
+        "gff-clean is not in the cache: gff live build gff-clean",
+        3,
+    ),
+    (("boot", "--image", "gff-claen"), "did you mean clean?", 2),
+    (("coverage", "gff-v7.3-kcov"), "gff live build gff-v7.3-kcov", 3),
+    (("coverage", "nix"), "no kernel is called 'nix'", 2),
     (("boot", "--transport", "usb"), "unknown transport 'usb'", 2),
     (("boot", "--kernel-image", "none"), "none: No such file or directory", 2),
 )

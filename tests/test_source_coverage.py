@@ -1,10 +1,14 @@
 """Which lines of a kernel cases reach: what a box tells, the sum, and how it is shown."""
 
 import struct
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from emu.live import cache
 from emu.live.fleet import Lost as NoOutcome
+from emu.live.images import RECORD, Record
 from emu.live.protocol import Kind, ProtocolError, Why
 from emu.live.source_lines import Function, Place
 from emu.live.tracing import Reached, traced
@@ -130,7 +134,14 @@ def test_whatever_has_to_be_looked_into_is_not_clean() -> None:
     assert not found().clean
 
 
-def test_an_image_that_cannot_tell_is_missing_something(call: Gff) -> None:
-    done = call("live", "coverage", "no-image")
+def test_an_image_that_cannot_tell_is_missing_something(
+    call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache.images() / "debian-9.8"
+    folder.mkdir(parents=True)
+    record = Record("debian-9.8", "9.8.7", "", "", "", "", pinned=False)
+    (folder / RECORD).write_bytes(msgspec.json.encode(record))
+    done = call("live", "coverage", "debian-9.8")
     assert (done.status, done.out) == (3, "")
-    assert done.err == "gff: no-image does not tell what is reached: gff live build v7.3-kcov\n"
+    assert done.err == "gff: debian-9.8 does not tell what is reached: gff live build v7.3-kcov\n"

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from fuzz.directory.finding import Finding, State
 from triage.confirm import Confirmed
+from triage.remedies import larger_pages
 from triage.screen import printable
 from triage.tables import columns
 
@@ -34,7 +35,7 @@ def _said(told: Confirmed) -> list[Text]:
 def _verdict(told: Confirmed) -> Text:
     at = told.confirmation
     if told.unsupported:
-        return Text(f"{at.image}: not played")
+        return Text(f"{at.image}: not played{larger_pages(told.unsupported)}")
     text = Text(f"{at.image}: shows it {at.shown} of {at.played} times")
     return text if told.own else text.append(", but is another kernel than the finding's")
 

@@ -69,12 +69,14 @@ def _charged(case: Case, found: Divergence) -> bool:
 
 def _without_table(case: Case, found: Divergence) -> bool:
     """The live machine gives up an access that costs the model nothing."""
-    live = found.live
-    if not isinstance(live, RunOutcome) or not limited(case, found.step):
+    model, live = found.model, found.live
+    if not isinstance(model, RunOutcome) or not isinstance(live, RunOutcome):
         return False
-    if live.ret >= 0 or live.errno != Errno.EFAULT or live.fresh or live.access < 0:
+    if live.ret >= 0 or live.errno != Errno.EFAULT or live.access < 0:
         return False
-    return isinstance(found.model, RunOutcome) and _costs_nothing(case, live.access, found.step)
+    if live.fresh and live.union != model.union:  # of its own, and not of an earlier fault
+        return False
+    return limited(case, found.step) and _costs_nothing(case, live.access, found.step)
 
 
 def _costs_nothing(case: Case, access: int, run: int) -> bool:

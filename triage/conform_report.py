@@ -1,6 +1,16 @@
 """What a comparison of the model with a live machine came to; ``gff live conform --json``."""
 
+from enum import Enum
+
 import msgspec
+
+
+class Ended(Enum):
+    """Why no more cases were played."""
+
+    COMPLETE = "complete"
+    TIME_OVER = "time over"
+    INTERRUPTED = "interrupted"
 
 
 class Unexplained(msgspec.Struct, frozen=True):
@@ -60,8 +70,10 @@ class Count(msgspec.Struct, frozen=True):
 class Conformed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything.
 
-    ``linux`` is the live kernel's version, ``kernel`` the modelled one. ``unsupported`` counts
-    cases that the live machine did not play, ``left_out`` what was taken out of random ones.
+    ``linux`` is the live kernel's version, ``kernel`` the modelled one. ``nested`` and ``inject``
+    are the options. ``planned`` is how many cases there were to be, None for as many as there is
+    time for, and ``corpus`` how many of them come first. ``unsupported`` counts cases that the live
+    machine did not play, ``left_out`` what was taken out of random ones.
     """
 
     image: str
@@ -69,6 +81,11 @@ class Conformed(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     seed: int
     boxes: int
+    nested: bool
+    inject: bool
+    ended: Ended
+    planned: int | None
+    corpus: int
     seconds: float
     restarts: int
     cases: int
@@ -85,3 +102,8 @@ class Conformed(msgspec.Struct, frozen=True, kw_only=True):
     def clean(self) -> bool:
         """Whether there is nothing to look into."""
         return not (self.unexplained or self.lost or self.complaints)
+
+    @property
+    def corpus_left(self) -> int:
+        """How many cases of the corpus it did not come to."""
+        return max(self.corpus - self.cases, 0)

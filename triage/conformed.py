@@ -7,9 +7,10 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from triage.conform_report import Conformed, Count, Undetermined, Unexplained
+from triage.conform_report import Conformed, Count, Ended, Undetermined, Unexplained
 from triage.durations import counted, span
 from triage.explained import diff
+from triage.remedies import option
 from triage.replay import Difference
 from triage.screen import printable
 from triage.tables import rows
@@ -66,22 +67,47 @@ def _case(case: str) -> RenderableType:
 
 def _counts(report: Conformed) -> RenderableType:
     machines = f"{report.kernel} and {report.image}, Linux {report.linux}"
-    played = f"{counted(report.cases, 'case')} in {span(report.seconds)}"
+    of = "" if report.planned is None else f"{report.cases:,} of "
+    cases = counted(report.cases if report.planned is None else report.planned, "case")
+    played = f"{of}{cases} in {span(report.seconds)}"
     boxes = f"{report.boxes} box{'' if report.boxes == 1 else 'es'}"
     facts: list[tuple[str | Text, RenderableType]] = [
         ("played", f"{played}; {boxes}, started anew {report.restarts} times; seed {report.seed}"),
+        *_end(report),
         ("same", f"{report.same:,}"),
         ("unexplained", f"{sum(each.count for each in report.unexplained):,}"),
         ("explained", f"{sum(each.count for each in report.explained):,}"),
         ("undetermined", f"{len(report.undetermined):,}"),
-        ("unsupported", _reasons(report.unsupported)),
+        ("unsupported", _reasons(_with_options(report))),
         ("left out", _reasons(report.left_out)),
         ("no outcome", f"{len(report.lost):,}"),
         ("complaints", f"{len(report.complaints):,}"),
     ]
-    style = "green" if report.clean else "bold red"
-    verdict = "no unexplained difference" if report.clean else "to be looked into"
-    return Group(Text(f"{machines}: {verdict}", style=style), rows(facts))
+    return Group(_verdict(report, machines), rows(facts))
+
+
+def _verdict(report: Conformed, machines: str) -> Text:
+    if not report.clean:
+        return Text(f"{machines}: to be looked into", style="bold red")
+    if report.ended is Ended.INTERRUPTED or report.corpus_left:
+        return Text(f"{machines}: no unexplained difference so far", style="yellow")
+    return Text(f"{machines}: no unexplained difference", style="green")
+
+
+def _end(report: Conformed) -> Iterator[tuple[str, RenderableType]]:
+    """Why it ended early, if it did."""
+    if report.ended is not Ended.COMPLETE:
+        left = f"{report.corpus_left:,} of the {counted(report.corpus, 'case')} of the corpus"
+        more = f": {left} not played" if report.corpus_left else ""
+        yield "ended", Text(f"{report.ended.value}{more}", style="yellow")
+
+
+def _with_options(report: Conformed) -> list[Count]:
+    """Why cases were not played, with what would play them."""
+    given = {"nested": report.nested, "inject": report.inject}
+    return [
+        Count(each.reason + option(each.reason, **given), each.count) for each in report.unsupported
+    ]
 
 
 def _reasons(counts: Sequence[Count]) -> RenderableType:

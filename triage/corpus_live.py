@@ -22,6 +22,7 @@ from triage.conform_report import Count, Lost
 from triage.durations import counted
 from triage.explained import diff
 from triage.observation import Observation, modelled, observation, said
+from triage.remedies import larger_pages
 from triage.replay import differences, lines_of
 from triage.screen import printable
 
@@ -142,7 +143,7 @@ def live_report(checked: LiveChecked) -> RenderableType:
         for each in checked.complaints
     ]
     parts += [
-        Text(f"{counted(each.count, 'case')} unsupported: {each.reason}")
+        Text(f"{counted(each.count, 'case')} unsupported: {each.reason}{larger_pages(each.reason)}")
         for each in checked.reasons
     ]
     if checked.silent:

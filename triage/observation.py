@@ -24,14 +24,23 @@ from emu.live.process import Process
 from emu.live.protocol import Kind
 from emu.live.unsupported import Unsupported
 from emu.outcome import Outcomes
+from fuzz.oracle.judge import judge
 from triage.case_input import CaseInput
 from triage.ending import MissingError, UserError
 from triage.inputs import unknown
 from triage.live import live_errors
-from triage.replay import Difference, differences, lines_of, spell
+from triage.replay import CORPUS_READING, Difference, differences, lines_of, spell
 
 HOST: Final = "host"  # in place of an image: this machine's own KVM
 _RELEASE: Final = re.compile(r"(\d+\.\d+)\b")
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A broken clause: the place of its KVM_RUN's line in ``observed``, and why."""
+
+    line: int
+    clause: str
+    reason: str
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -40,6 +49,7 @@ class Observation(msgspec.Struct, frozen=True):
     ``linux`` is the kernel's own version, ``kernel`` the modelled one that a file's expectation is
     taken from, "" where it has none. ``unsupported``: why the case was not played, or "".
     ``complaints``: what the kernel said on its console meanwhile, a finding of its own.
+    ``breaches``: why each clause named in ``observed`` is broken.
     """
 
     file: str
@@ -51,6 +61,7 @@ class Observation(msgspec.Struct, frozen=True):
     broken: bool
     differences: tuple[Difference, ...]
     complaints: tuple[str, ...]
+    breaches: tuple[Broken, ...] = ()
 
 
 class Injector(Enum):
@@ -169,7 +180,14 @@ def observation(
         broken=any(isinstance(line, ExpectedRun) and line.clauses for line in lines),
         differences=differences(expectation.lines, lines) if expectation and played else (),
         complaints=said(machine),
+        breaches=() if isinstance(answer, Unsupported) else _breaches(given.case, answer),
     )
+
+
+def _breaches(case: Case, outcomes: Outcomes) -> tuple[Broken, ...]:
+    # The lines of the KVM_RUNs come first, in their order.
+    found = judge(case, outcomes, CORPUS_READING)
+    return tuple(Broken(each.run, each.clause, each.reason) for each in found)
 
 
 def said(machine: Machine) -> tuple[str, ...]:

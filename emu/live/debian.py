@@ -77,6 +77,7 @@ PINS: Final = {
     ),
 }
 QEMUS: Final = tuple(name for name in PINS if name.startswith("qemu-"))
+KERNELS: Final = tuple(name for name in PINS if name not in QEMUS)
 
 
 class Part(NamedTuple):
@@ -96,6 +97,12 @@ class Choice(NamedTuple):
     package: Package
     pinned: bool
     remark: str
+
+
+def is_kernel(name: str) -> bool:
+    """Whether a kernel to fetch may have this name."""
+    form = _NAME.fullmatch(name)
+    return form is not None and form[1] == "debian"
 
 
 def part(name: str, suite: str | None) -> Part:

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from emu.live import cache
+from emu.live import cache, debian
 from emu.live.arm64_image import inspect
-from emu.live.build_variants import PREFIX
+from emu.live.build_variants import MODELS, PREFIX, variant
 from emu.live.trouble import MissingPartError, RequestError
 
 KERNEL: Final = "Image"
@@ -101,13 +101,23 @@ def image(name: str) -> Image:
     folder = cache.images() / name
     known = [each.name for each in kernels()]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f", did you mean {near[0]}?" if near else ""
-        how = "build" if name.startswith(PREFIX) else "fetch"
-        raise MissingPartError(f"{name} is not in the cache{guess}: gff live {how} {name}")
+        raise _absent(name, known)
     record = _record(folder)
     qemus = tuple(_fetched(each) for each in fetched_qemus())
     return Image(name, folder / KERNEL, record.version, record.page_size, qemus, record.transport)
+
+
+def _absent(name: str, here: list[str]) -> MissingPartError | RequestError:
+    """Not here, though it can be made or fetched; or no kernel's name at all."""
+    if name.startswith(PREFIX):
+        return MissingPartError(f"{name} is not in the cache: gff live build {variant(name).image}")
+    if debian.is_kernel(name):
+        suite = "" if name in debian.PINS else " --suite NAME"
+        return MissingPartError(f"{name} is not in the cache: gff live fetch {name}{suite}")
+    built = (PREFIX + each for each in MODELS)
+    near = difflib.get_close_matches(name, dict.fromkeys((*here, *debian.KERNELS, *built)), n=1)
+    guess = f", did you mean {near[0]}?" if near else ""
+    return RequestError(f"no kernel is called {name!r}{guess} (see gff live list)")
 
 
 def own(kernel: Path, qemu: Path | None, transport: Transport = Transport.PCI) -> Image:

@@ -113,7 +113,9 @@ class Saved:
                 if not self.nested:
                     monitor.save(self._state.fileno(), SAVE_LIMIT)
             except BoxError as error:
-                raise BoxError(f"{self.image.name}: {error}{_words(errors, console)}") from None
+                raise BoxError(
+                    f"{self.image.name}: {error}{parting_words(errors, console)}"
+                ) from None
             self.save_seconds = time.monotonic() - start - self.boot_seconds
 
     def _command(self, wiring: Wiring) -> list[str]:
@@ -148,10 +150,17 @@ def last_words(errors: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _words(errors: IO[bytes], console: Console) -> str:
-    """What QEMU said last, and the kernel's complaint or last line, to be put behind a message."""
-    lines = [each.line for each in console.findings()] or list(console.tail())
-    return "".join(f": {each}" for each in (last_words(errors), *lines[-1:]) if each)
+def parting_words(errors: IO[bytes], console: Console) -> str:
+    """What QEMU said last, and the kernel's complaint or last line, to be put behind a message.
+
+    A last line may say nothing of the reason, and is therefore told as what it is.
+    """
+    said = last_words(errors)
+    words = f"; QEMU: {said}" if said else ""
+    if findings := console.findings():
+        return f"{words}; the kernel: {findings[-1].line}"
+    last = next((line for line in reversed(console.tail()) if line), "")
+    return words + (f"; the console's last line, perhaps harmless: {last}" if last else "")
 
 
 def first_frame(port: socket.socket, deadline: float) -> bytes:
@@ -163,7 +172,8 @@ def first_frame(port: socket.socket, deadline: float) -> bytes:
             content = port.recv(_TAKEN)
             frames = unframer.feed(content)
         except TimeoutError:
-            raise BoxError(f"the executor was not ready within {BOOT_LIMIT:g} s") from None
+            late = f"the executor was not ready within {BOOT_LIMIT:g} s; a busy machine may do that"
+            raise BoxError(late) from None
         except (OSError, FrameError) as error:
             raise BoxError(str(error)) from None
         if frames:

@@ -45,6 +45,10 @@ from emu.injection import At, Fail, ForceAbort, ForceExit, Site
 from emu.live.clashes import WALKS, clash
 from emu.words import RUN_FLAGS, spell_bits
 
+PAGES: Final = "the host's pages have"
+NO_EL2: Final = "the host's guests have no EL2"
+NO_ERRORS: Final = "a stock kernel injects no errors"
+
 _SIMPLE: Final = frozenset(
     {
         Direction.READ,
@@ -173,7 +177,7 @@ def _vm(vm: VmConfig, host: Host) -> str:
     if not host.kvm:
         return "the host has no KVM"
     if vm.page_size != host.page_size:
-        return f"the host's pages have {host.page_size >> 10} KiB"
+        return f"{PAGES} {host.page_size >> 10} KiB, those of the case {vm.page_size >> 10}"
     if vm.ipa_bits > host.ipa_bits:
         return f"the host's VMs have at most {host.ipa_bits} IPA bits"
     plain = VmConfig(
@@ -186,7 +190,7 @@ def _vm(vm: VmConfig, host: Host) -> str:
         nested=vm.nested,
     )
     if vm.nested and not host.nested:
-        return "the host's guests have no EL2"
+        return NO_EL2
     return "" if vm == plain else "the executor makes no VM of this kind"
 
 
@@ -225,7 +229,7 @@ def _injection(step: Fail, host: Host) -> str:
         known = site.value in host.functions
         return "" if known else f"the kernel has no function {site.value} of its own"
     if not host.failing:
-        return "a stock kernel injects no errors"
+        return NO_ERRORS
     if site.value not in host.failing:
         return f"the kernel does not let {site.value} fail"
     # Its result is a pfn: fail_function's errnos are all taken for that of a fault.

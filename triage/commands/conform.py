@@ -3,39 +3,31 @@
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import takewhile
-from random import Random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Final
 
 import typer
 
-from emu import casefile, text
-from emu.case import Case
+from emu import casefile
 from emu.kernels import KERNELS
 from emu.live import debian
-from emu.live.fleet import Fleet
 from emu.live.needs import Needs
-from emu.model import Model
-from emu.outcome import Outcomes
-from fuzz.halting import told_to_stop
 from triage.commands.options import Json
-from triage.conform import Conformance
-from triage.conform_cases import RandomCases
-from triage.conform_report import Complained, Conformed, Count, Lost
+from triage.comparison import MOST, Comparison, Setting
+from triage.conform_report import (
+    Conformed,
+    Ended,
+)
 from triage.conformed import conformed
 from triage.corpus_files import case_files, corpus_dir
-from triage.durations import counted, seconds
+from triage.durations import seconds
 from triage.ending import Status, UserError
 from triage.inputs import unknown, whole_number
 from triage.observation import live_fleet, modelled
-from triage.progress import ProgressLine
-from triage.screen import show, show_json
+from triage.screen import note, show, show_json
 
-_PLAIN_EVERY: Final = 10.0  # seconds between two lines where there is no terminal
 _CASES: Final = 1000
-_MOST: Final = 10**9
 _BOXES: Final = min(3, len(os.sched_getaffinity(0)))
 
 Cases = Annotated[
@@ -43,7 +35,7 @@ Cases = Annotated[
     typer.Option(
         "--cases",
         metavar="N",
-        parser=whole_number("--cases", 0, _MOST),
+        parser=whole_number("--cases", 0, MOST),
         help=f"How many random cases, after those of the corpus.  [default: {_CASES:,}, or all that"
         " there is time for]",
     ),
@@ -105,110 +97,53 @@ def conform(
     The corpus, then random cases of what both can do. Each kind of difference is shown once, with
     the smallest case found. What the model is known to leave out is counted apart, and so are cases
     that the kernel does not end in the same way three times. Ctrl-C ends the playing early: what
-    came of the cases so far is settled and told, unless ctrl-C ends that too. Exit status 1 where a
-    difference is unexplained, a case has no outcome, or the kernel complained on its console.
+    came of the cases so far is settled and told, unless Ctrl-C ends that too. Exit status 1 where a
+    difference is unexplained, a case has no outcome, or the kernel complained on its console; else
+    130 where Ctrl-C ended it. --for may end it before the corpus does, which is told.
 
     Example: gff live conform --cases 10000 --seed 1 --image debian-7.3
     """
     start = time.monotonic()
     limit = math.inf if length is None else seconds(length)
     if cases is None:
-        cases = _CASES if length is None else _MOST
+        cases = _CASES if length is None else MOST
     if kernel is not None:
         _known(kernel)
-    corpus = [casefile.load(path.read_text(), path.name).case for path in case_files(corpus_dir())]
-    line = ProgressLine(_PLAIN_EVERY)
-    with live_fleet(image, boxes, Needs(nested, inject)) as fleet, line as progress:
-        name = kernel or modelled(fleet.host.kernel)
-        comparison = _Comparison(fleet, _known(name), corpus, seed, nested=nested)
-        with told_to_stop() as stop:
-            comparison.play(
-                cases, lambda: stop.raised or time.monotonic() > start + limit, progress
-            )
-        report = comparison.report(image, name, boxes, seed, start, progress)
+    needed = Needs(nested, inject)
+    with ExitStack() as stack:
+        with _telling("interrupted before a case was played"):
+            paths = case_files(corpus_dir())
+            corpus = [casefile.load(path.read_text(), path.name).case for path in paths]
+            fleet = stack.enter_context(live_fleet(image, boxes, needed))
+        name = _known(kernel or modelled(fleet.host.kernel))
+        comparison = Comparison(fleet, corpus, Setting(image, name, seed, boxes, needed, start))
+        comparison.play(cases, start + limit)
+        with _telling("interrupted while the differences were played again: no report"):
+            report = comparison.report()
     if json:
         show_json(report)
     else:
         show(conformed(report))
-    return Status.CLEAN if report.clean else Status.FINDINGS
+    return _status(report)
+
+
+def _status(report: Conformed) -> Status:
+    if not report.clean:
+        return Status.FINDINGS
+    return Status.INTERRUPTED if report.ended is Ended.INTERRUPTED else Status.CLEAN
+
+
+@contextmanager
+def _telling(words: str) -> Iterator[None]:
+    """Within, Ctrl-C ends the command, but not without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"gff: {words}")
+        raise
 
 
 def _known(name: str) -> str:
     if name not in KERNELS:
         raise UserError(unknown("kernel", name, KERNELS))
     return name
-
-
-class _Comparison:
-    """The corpus and random cases, which go on from what came of them on the model."""
-
-    def __init__(
-        self, fleet: Fleet, kernel: str, corpus: list[Case], seed: int, *, nested: bool
-    ) -> None:
-        self._fleet = fleet
-        self._corpus = corpus
-        self._model, self._kernel = Model(), KERNELS[kernel]
-        rng = Random(seed)  # noqa: S311 - a seed, so that it can be repeated
-        self._random = RandomCases(corpus, fleet.host, rng, nested=nested)
-        self._conformance = Conformance(fleet, self._expect)
-
-    def play(self, count: int, over: Callable[[], bool], progress: ProgressLine) -> None:
-        """The corpus and that many random cases, until it is ``over``."""
-        tally, total = self._conformance.tally, len(self._corpus) + count
-        of = "" if count == _MOST else f" of {total:,}"
-        self._conformance.compare(
-            takewhile(lambda _: not over(), self._cases(count)),
-            lambda played: progress.update(
-                f"{played:,}{of} cases, {counted(len(tally.pairs), 'difference')}"
-            ),
-        )
-
-    def report(
-        self,
-        image: str,
-        kernel: str,
-        boxes: int,
-        seed: int,
-        start: float,
-        progress: ProgressLine,
-    ) -> Conformed:
-        """Settle, minimise, and tell."""
-        run, tally = self._conformance, self._conformance.tally
-        progress.update(f"playing {counted(len(tally.pairs), 'case')} again")
-        undetermined = run.settle()
-        unexplained = run.unexplained(lambda done: progress.update(f"minimising kind {done + 1}"))
-        return Conformed(
-            image=image,
-            linux=self._fleet.host.kernel,
-            kernel=kernel,
-            seed=seed,
-            boxes=boxes,
-            seconds=round(time.monotonic() - start, 1),
-            restarts=self._fleet.restarts,
-            cases=tally.cases,
-            same=tally.same,
-            unexplained=tuple(unexplained),
-            explained=tuple(run.explained()),
-            undetermined=tuple(undetermined),
-            lost=tuple(Lost(text.dump(case), reason) for case, reason in tally.lost),
-            complaints=tuple(
-                Complained(each.complaint.value, each.line, text.dump(case))
-                for case, each in tally.complaints
-            ),
-            unsupported=_counts(tally.unsupported),
-            left_out=_counts(self._random.left_out),
-        )
-
-    def _expect(self, case: Case) -> Outcomes:
-        return self._model.run(case, self._kernel)
-
-    def _cases(self, count: int) -> Iterator[Case]:
-        yield from self._corpus
-        for _ in range(count):
-            case = self._random.draw()
-            self._random.learn(case, self._expect(case))
-            yield case
-
-
-def _counts(reasons: Counter[str]) -> tuple[Count, ...]:
-    return tuple(Count(*each) for each in reasons.most_common())

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from emu.live import source_lines
+from emu.live import images, source_lines
 from emu.live.fleet import Lost as NoOutcome
 from emu.live.needs import needs
 from emu.live.tracing import Traced, trace
@@ -81,7 +81,7 @@ class _Run:
         self._image = image
         self._given = given
         self._progress = progress
-        self._sum = Sum(source_lines.load(image))
+        self._sum = Sum(source_lines.load(images.image(image).name))
         self._linux = ""
         self._done, self._played = 0, 0
         self._cut: list[str] = []
