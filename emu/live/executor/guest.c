@@ -265,7 +265,8 @@ struct standing guest_standing(const struct vm *vm)
 		return standing;
 	at = pc(vm);
 	if (entry == NO_ENTRY) {
-		if (at == image_next() && data(vm)->taken < vm->now->queued) {
+		if (vm->now->entered && at == image_next() &&
+		    data(vm)->taken < vm->now->queued) {
 			standing.place = PLACE_NEXT;
 			standing.step = (int32_t)vm->now->program[data(vm)->taken].step;
 		}
@@ -316,6 +317,8 @@ void guest_skip(struct vm *vm)
 		return;
 	if (place == PLACE_NEXT)
 		data(vm)->taken++;
+	if (place == PLACE_NEXT || place == PLACE_ACCESS)
+		vm->now->entered = false;
 	if (place != PLACE_ACCESS)
 		return;
 	next = after(&vm->now->program[data(vm)->at]);

@@ -246,6 +246,8 @@ void run_once(struct vm *vm, uint32_t index)
 	if (vm->sets_flags)
 		access_flag_place(vm);
 	loaded = load(vm, flags);
+	if (!(flags & NEVER_ENTERS))
+		vm->now->entered = true;
 	see_others(vm, before);
 	note_result(vm, &outcome, kvm_run(vm, flags, &seen));
 	see_others(vm, after);

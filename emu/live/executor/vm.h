@@ -48,6 +48,7 @@ struct vcpu {
 	uint64_t *exits; /* kvm_run's exit union */
 	bool ready;      /* it is initialised, so it has registers */
 	bool completing; /* an MMIO exit waits for the next KVM_RUN */
+	bool entered;    /* since the VMM sent it past an access */
 	uint32_t noted;  /* exceptions that were told before their handler ran */
 	struct pending program[ENTRIES];
 	uint32_t queued;
