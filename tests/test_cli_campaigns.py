@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import pytest
 
 from fuzz.campaign.status import Summary, snapshot
+from fuzz.campaign.supervisor import Settings
+from fuzz.directory.store import StoreError
 from tests.command import LEAK, Ended, Gff, campaign, finding
 
 
@@ -116,6 +118,32 @@ def test_a_campaign_finds_the_leak_and_lists_it(call: Gff) -> None:
     continued = call("fuzz", "-k", "clean", "--for", "20s", "--cases", "500", "--workers", "1")
     assert continued.status == 0
     assert continued.err.startswith("campaign goes on: ")
+
+
+def test_a_campaign_is_continued_as_it_was_unless_it_is_said_otherwise(
+    call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[str, ...], str, str]] = []
+
+    def run(settings: Settings, *_: object) -> NoReturn:
+        asked.append((settings.kernels, settings.reading.value, settings.coverage.value))
+        raise StoreError("enough")
+
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", run)
+    call("fuzz")
+    store = campaign(tmp_path / "campaign")
+    store.configure(
+        msgspec.structs.replace(
+            store.configuration(), kernels=("clean", "v7.2"), reading="paranoid", coverage="none"
+        )
+    )
+    call("fuzz")
+    call("fuzz", "-k", "v7.1", "--reading", "documented", "--coverage", "atheris")
+    assert asked == [
+        (("v7.3",), "strict", "counters"),
+        (("clean", "v7.2"), "paranoid", "none"),
+        (("v7.1",), "documented", "atheris"),
+    ]
 
 
 ENDINGS: Final = [

@@ -15,19 +15,29 @@ from fuzz.campaign import status
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.status import Summary
 from fuzz.campaign.supervisor import MissingEngineError, Settings, run_campaign
+from fuzz.directory.configuration import Configuration
 from fuzz.directory.finding import Finding
 from fuzz.directory.opening import open_store
 from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Mode
+from fuzz.oracle.contract import Reading
 from triage.campaign_progress import CampaignProgress
 from triage.campaigns import DEFAULT, campaign_path, ids, ordered
-from triage.commands.options import CORES, Campaign, Json, Kernels, Metrics, ReadingName, Workers
+from triage.commands.options import CORES, Campaign, Json, Metrics, Workers
 from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
 from triage.endpoint import serving
 from triage.findings import listing, summaries
-from triage.inputs import command, coverage_mode, engine, kernel_names, reading, whole_number
+from triage.inputs import (
+    DEFAULT_KERNEL,
+    command,
+    coverage_mode,
+    engine,
+    kernel_names,
+    reading,
+    whole_number,
+)
 from triage.invocation import own_name
 from triage.screen import note, printable, show
 
@@ -51,9 +61,31 @@ Cases = Annotated[
         help="How many cases, all workers together.",
     ),
 ]
+Searched = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        "-k",
+        metavar="NAME",
+        help="A kernel of `gff kernels`; may be repeated."
+        f"  [default: the campaign's, or {DEFAULT_KERNEL}]",
+    ),
+]
+ReadAs = Annotated[
+    str | None,
+    typer.Option(
+        "--reading",
+        metavar="NAME",
+        help="strict, documented or paranoid.  [default: the campaign's, or strict]",
+    ),
+]
 Coverage = Annotated[
-    str,
-    typer.Option("--coverage", metavar="MODE", help="What guides: counters, atheris or none."),
+    str | None,
+    typer.Option(
+        "--coverage",
+        metavar="MODE",
+        help="What guides: counters, atheris or none.  [default: the campaign's, or counters]",
+    ),
 ]
 Seed = Annotated[
     int | None,
@@ -88,13 +120,13 @@ SplitKernels = Annotated[
 
 
 def fuzz(
-    kernel: Kernels = None,
+    kernel: Searched = None,
     workers: Workers = CORES,
     length: For = None,
     cases: Cases = None,
     campaign: Campaign = DEFAULT,
-    reading_name: ReadingName = "strict",
-    coverage: Coverage = Mode.COUNTERS.value,
+    reading_name: ReadAs = None,
+    coverage: Coverage = None,
     seed: Seed = None,
     engine_name: EngineName = None,
     split_kernels: SplitKernels = False,
@@ -104,20 +136,22 @@ def fuzz(
 ) -> Status:
     """Search for cases in which a kernel breaks the contract.
 
-    Findings are printed as they come and kept in the campaign's directory, which a later run of the
-    same directory continues. Exit status 1 where the campaign has findings, 0 where it has none,
-    also when Ctrl-C ends it; 130 only where it ended before the first case.
+    Findings are printed as they come and kept in the campaign's directory. A later run of the same
+    directory continues it, with its kernels, reading and coverage unless told otherwise. Exit
+    status 1 where the campaign has findings, 0 where it has none, also when Ctrl-C ends it; 130
+    only where it ended before the first case.
 
     Example: gff fuzz --kernel v7.3 --for 60s --campaign campaign
     """
+    before = _configuration(campaign_path(campaign))
     settings = Settings(
         campaign=campaign_path(campaign),
-        kernels=kernel_names(kernel),
-        reading=reading(reading_name),
+        kernels=kernel_names(kernel or (before.kernels if before else None)),
+        reading=reading(reading_name or (before.reading if before else Reading.STRICT.value)),
         workers=workers,
         seconds=None if length is None else seconds(length),
         cases=cases,
-        coverage=(mode := coverage_mode(coverage)),
+        coverage=(mode := coverage_mode(coverage or _coverage(before))),
         seed=seed or SystemRandom().randint(1, _MAX_SEED),
         engine=engine(engine_name, mode),
         split=split_kernels,
@@ -137,6 +171,18 @@ def fuzz(
     if findings:
         return Status.FINDINGS
     return Status.CLEAN if summary.snapshot.cases else Status.INTERRUPTED
+
+
+def _configuration(campaign: Path) -> Configuration | None:
+    """That of earlier runs; what is no campaign is for the campaign to refuse."""
+    try:
+        return open_store(campaign).configuration()
+    except StoreError:
+        return None
+
+
+def _coverage(before: Configuration | None) -> str:
+    return before.coverage if before else Mode.COUNTERS.value
 
 
 def _search(settings: Settings, *, json: bool) -> Summary:
