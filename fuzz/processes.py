@@ -14,6 +14,8 @@ UNUSABLE: Final = 2  # exit status of a worker: the campaign directory cannot be
 NO_ENGINE: Final = 3  # exit status of a worker: the engine is not installed here
 PR_SET_PDEATHSIG: Final = 1
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICK: Final = os.sysconf("SC_CLK_TCK")  # a second
+_UTIME: Final = 11  # in /proc/PID/stat after the name, and after it stime: proc_pid_stat(5)
 
 
 def environment() -> dict[str, str]:
@@ -51,3 +53,13 @@ def resident_mib(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE >> 20
     except (FileNotFoundError, ProcessLookupError, IndexError):
         return 0
+
+
+def processor_seconds(pid: int) -> float:
+    """The time that a process has had a processor; 0 for one that has just ended."""
+    try:
+        # The name before the last bracket may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICK
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return 0.0

@@ -22,7 +22,7 @@ from fuzz.directory.shards import sha1
 from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Arms, Mode
 from fuzz.mutation.mutate import MAX_SIZE
-from fuzz.search.hand import Hand, held
+from fuzz.search.hand import Hand, held, pulse
 from fuzz.search.orders import Engine, Orders, parsed
 from fuzz.search.search import Search
 from tests.test_campaign import LEAK, is_running, needs_atheris, settings, started
@@ -49,7 +49,8 @@ def endless(campaign: Path, limits: Limits) -> Settings:
 ENDS: Final = [
     ("crash", "SIGSEGV", "SIGSEGV, after"),
     # In a native loop, where no signal's handler in Python would ever run.
-    ("hang", "hung", "hung: no sign of life for 1 s, after"),
+    ("hang", "hung", "hung: 1 s at work without a sign of life, after"),
+    ("stick", "hung", "hung: no sign of life for 2 s, after"),
     ("leak", "memory", "memory: "),
 ]
 
@@ -68,8 +69,8 @@ def test_a_worker_that_misbehaves_is_replaced_and_its_input_kept(
         if now.restarts and now.workers:
             raise KeyboardInterrupt  # it has spoken again
 
-    silence = 1.0 if word == "hang" else 30.0
-    limits = Limits(start=60.0, silence=silence, rss_mib=250)
+    silence, busy = (2.0 if word == "stick" else 60.0), (1.0 if word == "hang" else 60.0)
+    limits = Limits(start=60.0, silence=silence, busy=busy, rss_mib=250)
     with pytest.raises(KeyboardInterrupt):
         run_campaign(endless(store.root, limits), watch)
     assert at_work[-1] == 1
@@ -77,7 +78,7 @@ def test_a_worker_that_misbehaves_is_replaced_and_its_input_kept(
     assert kept.name == f"died-{kind}-{sha1(kept.read_bytes())}.bytes"
     assert kept.with_suffix(".txt").read_text().startswith(reason)
     assert store.denied() == {kept.read_bytes()}
-    if word == "hang":
+    if kind == "hung":
         assert "Fatal Python error: Aborted" in store.log_file(0).read_text()
 
 
@@ -199,10 +200,28 @@ def test_the_input_in_hand_is_there_for_others_to_read(tmp_path: Path) -> None:
         assert held(tmp_path / "hand") == data
 
 
+def test_a_pulse_is_felt_with_each_input_and_between(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / "hand")
+    before = pulse(tmp_path / "hand")
+    hand.hold(DATA)
+    hand.beat()
+    assert pulse(tmp_path / "hand") == before + 2
+    assert held(tmp_path / "hand") == DATA
+
+
 def test_where_nothing_was_in_hand_there_is_nothing(tmp_path: Path) -> None:
-    assert held(tmp_path / "none") == b""
     (tmp_path / "empty").write_bytes(b"")
-    assert held(tmp_path / "empty") == b""
+    for path in (tmp_path / "none", tmp_path / "empty"):
+        assert (held(path), pulse(path)) == (b"", 0)
+
+
+def test_a_worker_that_shrinks_for_long_shows_that_it_goes_on(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    search = Search(replace(orders(store), first=False), store, Arms(), nullcontext())
+    before = pulse(store.hand_file(3))
+    search.test_one_input(DATA)
+    assert store.findings()
+    assert pulse(store.hand_file(3)) > before + 10
 
 
 def orders(store: Store) -> Orders:

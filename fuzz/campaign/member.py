@@ -18,8 +18,15 @@ from fuzz.campaign.suspects import Suspects
 from fuzz.directory.logs import bounded
 from fuzz.directory.shards import sha1
 from fuzz.directory.store import Store, StoreError, WorkerStatus
-from fuzz.processes import NO_ENGINE, UNUSABLE, environment, last_line, resident_mib
-from fuzz.search.hand import held
+from fuzz.processes import (
+    NO_ENGINE,
+    UNUSABLE,
+    environment,
+    last_line,
+    processor_seconds,
+    resident_mib,
+)
+from fuzz.search.hand import held, pulse
 from fuzz.search.orders import Orders
 
 SHORT_LIFE: Final = 10.0  # seconds; after several of these in a row the next start is put off
@@ -35,10 +42,15 @@ class CrewError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is borne: seconds without a sign of life, as a worker starts and later, and MiB."""
+    """What is borne: seconds without a sign of life, as a worker starts and later, and MiB.
+
+    ``busy``: of the later silence, the seconds that it may have a processor; one run of a case
+    takes less than a hundredth of that, however long it takes on a busy machine or a slow disk.
+    """
 
     start: float = 120.0
     silence: float = 20.0
+    busy: float = 5.0
     rss_mib: int = 512  # one needs about 100
 
 
@@ -69,6 +81,7 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
         self._status: WorkerStatus | None = None
         self._started_at = self._sign_at = self._start_at = self._look_at = 0.0
+        self._pulse, self._busy_at = 0, 0.0
         self._killed_for = ""
 
     @property
@@ -131,24 +144,37 @@ class Member:
         self.starts += 1
         self._started_at = self._sign_at = now
         self._status, self._killed_for = None, ""
+        self._pulse, self._busy_at = 0, 0.0
 
     # LIFE
 
     def _look(self, pid: int, now: float) -> str:
         """Why the process must go, or ""."""
-        status = self.status
-        if status is not None and status != self._status:
-            self._status, self._sign_at, self.spoken = status, now, True
-            if now - self._started_at > SHORT_LIFE:
-                self.short_lives = 0
+        self._listen(pid, now)
         limits = self._limits
         resident = resident_mib(pid)
         if resident > limits.rss_mib:
             return f"memory: {resident} MiB, where {limits.rss_mib} are allowed"
-        patience = limits.start if self._status is None else limits.silence
+        if self._status is None and not self._pulse:
+            patience = limits.start
+        elif processor_seconds(pid) - self._busy_at > limits.busy:
+            return f"hung: {limits.busy:.0f} s at work without a sign of life"
+        else:
+            patience = limits.silence
         if now - self._sign_at > patience:
             return f"hung: no sign of life for {patience:.0f} s"
         return ""
+
+    def _listen(self, pid: int, now: float) -> None:
+        """Takes down whether it has given a sign since the last time."""
+        status, beats = self.status, pulse(self._store.hand_file(self.index))
+        if status is not None and status != self._status:
+            self._status, self.spoken = status, True
+            if now - self._started_at > SHORT_LIFE:
+                self.short_lives = 0
+        elif beats == self._pulse:
+            return
+        self._pulse, self._sign_at, self._busy_at = beats, now, processor_seconds(pid)
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         if self._killed_for.startswith("hung"):

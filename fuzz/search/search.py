@@ -57,10 +57,12 @@ class Search:
             from fuzz.search.target import Target  # noqa: PLC0415 - brings in the others
 
         kernels = {name: KERNELS[name] for name in orders.kernels}
-        self._target = Target(store, kernels, orders.reading, self.feedback, self._age)
+        self._hand = Hand(store.hand_file(orders.index))
+        self._target = Target(
+            store, kernels, orders.reading, self.feedback, self._age, self._hand.beat
+        )
         noted = store.coverage(orders.index)
         self._target.asked.add(noted.tested if noted else ())
-        self._hand = Hand(store.hand_file(orders.index))
 
     # THE ENGINE'S SIDE
 

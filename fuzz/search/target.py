@@ -37,7 +37,11 @@ SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
 
 class Target:
-    """One worker's search. ``age`` tells the seconds since the campaign began."""
+    """One worker's search.
+
+    ``age`` tells the seconds since the campaign began; ``beat`` is called before every run of a
+    case but the first, so that somebody can see that it goes on.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Target:
         reading: Reading,
         feedback: Feedback,
         age: Callable[[], float],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.cases = 0
         self.harness_crashes = 0
@@ -56,6 +61,7 @@ class Target:
         self._reading = reading
         self._feedback = feedback
         self._age = age
+        self._beat = beat
         self._model = Model()
         self._kernels = dict(kernels)
         self._together = Together(self._model, kernels)
@@ -161,6 +167,7 @@ class Target:
         observer = Observer(self._model, name, self._kernels[name], self._reading)
 
         def interesting(case: Case) -> bool:
+            self._beat()
             return not self.hurried and observer.look_for(wanted, case) is not None
 
         with self._feedback.paused():

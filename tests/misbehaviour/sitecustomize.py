@@ -1,7 +1,8 @@
 """Makes a campaign's processes misbehave; Python runs this as it starts where this is on its path.
 
 GFF_TEST_WORKER "INDEX SECONDS WORD...": so long after its first case, that worker does the next of
-the words, at each start another: crash, hang, leak, live, or stillborn, which does not get so far.
+the words, at each start another: crash, hang, stick, leak, live, or stillborn, which does not get
+so far.
 GFF_TEST_TURNS is the file where it counts. GFF_TEST_PROBE: what a process does that tries an input
 alone. GFF_TEST_DISK is a file, too: while it is there, its
 content befalls all writing: full, readonly or slow.
@@ -9,6 +10,7 @@ content befalls all writing: full, readonly or slow.
 
 import ctypes
 import errno
+import itertools
 import os
 import signal
 import sys
@@ -22,7 +24,11 @@ def crash() -> None:
 
 
 def hang() -> None:
-    ctypes.PyDLL(None).sleep(1000)  # in C, and with Python's lock held
+    sum(itertools.repeat(0))  # a loop in C, with Python's lock held
+
+
+def stick() -> None:
+    ctypes.PyDLL(None).sleep(1000)  # with Python's lock held, too
 
 
 def leak() -> None:
@@ -46,7 +52,7 @@ def misbehave() -> None:
     word = words[number % len(words)]
     if word == "stillborn":
         crash()
-    action = {"crash": crash, "hang": hang, "leak": leak, "live": live}[word]
+    action = {"crash": crash, "hang": hang, "stick": stick, "leak": leak, "live": live}[word]
     hand = Path(arguments[arguments.index("--campaign") + 1]) / "workers" / f"{index}.input"
 
     def wait() -> None:
