@@ -1,7 +1,6 @@
 """``gff bench``: how fast it is here, as figures and as ratios to the bare emulator."""
 
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -9,7 +8,6 @@ import typer
 
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.supervisor import MissingEngineError
-from fuzz.directory import durable
 from triage.bench import (
     FORMAT,
     QUARTERS,
@@ -35,6 +33,7 @@ from triage.inputs import whole_number
 from triage.progress import ProgressLine
 from triage.screen import note, show, show_json
 from triage.speed import CASES, ROUNDS, RUNS, layers
+from triage.written import write
 
 _MOST: Final = 10**9
 
@@ -92,7 +91,7 @@ def bench(
     with ProgressLine(None) as line:
         result = _measured(line, length, memory_cases, images or [], no_cores=no_cores)
     if save is not None:
-        _keep(save, result)
+        write(save, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     if json:
         show_json(result)
     else:
@@ -145,14 +144,6 @@ def _campaign(length: float) -> Campaign | None:
     except (MissingEngineError, CrewError) as error:
         note(f"gff: no campaign: {error}")
     return None
-
-
-def _keep(name: str, result: Bench) -> None:
-    try:
-        content = msgspec.json.format(msgspec.json.encode(result), indent=2)
-        durable.write(Path(name), content + b"\n")
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}") from error
 
 
 def _kept(name: str) -> Bench:

@@ -1,7 +1,6 @@
 """``gff corpus``: the corpus against the model, and its expectations rewritten."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,7 +11,6 @@ from rich.text import Text
 from emu import casefile
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz.directory import durable
 from triage.case_input import read_all, read_case, read_case_file
 from triage.commands.options import Inject, Json, OnLive, OnlyKernels
 from triage.corpus import Blessing, Mismatch, Replay, bless, check, files_below
@@ -24,6 +22,7 @@ from triage.inputs import kernel_names
 from triage.observation import Injector, injector, live_machine
 from triage.replay import replay
 from triage.screen import printable, show, show_json
+from triage.written import write
 
 Places = Annotated[
     list[str] | None,
@@ -118,7 +117,7 @@ def bless_corpus(files: Files, json: Json = False) -> Status:
     for name, file in given.items():
         blessing, new = bless(printable(name), file, model)
         if blessing.changed:
-            _write(name, casefile.dump(new))
+            write(name, casefile.dump(new))
         done.append(blessing)
     if json:
         show_json(Blessed(tuple(done)))
@@ -166,10 +165,3 @@ def _mismatch(mismatch: Mismatch) -> RenderableType:
 def _replay() -> Replay:
     model = Model()
     return lambda case, kernel: replay(model, case, kernel)
-
-
-def _write(name: str, content: str) -> None:
-    try:
-        durable.write(Path(name), content.encode())
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}") from error

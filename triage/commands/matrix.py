@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,18 +9,18 @@ import typer
 from emu.case import Case
 from emu.kernels import KERNELS
 from emu.model import Model
-from fuzz.directory import durable
 from fuzz.search.together import Together
 from triage.case_input import read_all, read_case_file
 from triage.commands.corpus import Places
 from triage.commands.options import Json, OnlyKernels, ReadingName
 from triage.corpus import files_below
-from triage.ending import Status, UserError
+from triage.ending import Status
 from triage.inputs import kernel_names, reading
 from triage.matrix import Matrix, matrix
 from triage.matrix_page import page
 from triage.matrix_text import markdown, screen
 from triage.screen import printable, show, show_json
+from triage.written import write
 
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
 Html = Annotated[
@@ -51,7 +50,7 @@ def show_matrix(
     outcomes = cache(together.each)  # a case is asked for by one kernel after another
     found = matrix(cases, names, lambda case, name: outcomes(case)[name], asked)
     if html is not None:
-        _write(html, page(found))
+        write(html, page(found))
     _print(found, as_json=json, as_markdown=markdown_only)
     return Status.CLEAN
 
@@ -68,10 +67,3 @@ def _print(found: Matrix, *, as_json: bool, as_markdown: bool) -> None:
 def _cases(files: Sequence[str]) -> list[tuple[str, Case]]:
     read = read_all(files, read_case_file)
     return [(printable(name), file.case) for name, file in zip(files, read, strict=True)]
-
-
-def _write(name: str, content: str) -> None:
-    try:
-        durable.write(Path(name), content.encode())
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}") from error

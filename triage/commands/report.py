@@ -6,15 +6,15 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from fuzz.directory import durable
 from triage.campaigns import DEFAULT
 from triage.commands.options import Directory, Json
 from triage.durations import counted
-from triage.ending import Status, UserError
+from triage.ending import Status
 from triage.overview import Overview, ending, overview
 from triage.report import report
 from triage.report_page import page
 from triage.screen import note, printable, show, show_json
+from triage.written import write
 
 REPORT: Final = "report.html"
 
@@ -56,11 +56,5 @@ def written(directory: str, out: str | None) -> tuple[Path, Overview]:
     """Writes the page: where it is, and the campaign that it shows."""
     made = report(overview(directory))
     path = made.overview.directory / REPORT if out is None else Path(out)
-    if path.is_dir():
-        raise UserError(f"{path}: a directory, where a file was expected")
-    try:
-        # The name of a directory may be no UTF-8.
-        durable.write(path, page(made).encode(errors="backslashreplace"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    write(path, page(made))
     return path, made.overview
