@@ -8,8 +8,9 @@ from typing import Final, assert_never
 
 from emu import outcome_line
 from emu.abi import errno_name
-from emu.case import Case, GetDirtyLog, Run
+from emu.case import Case
 from emu.outcome import Outcomes, describe
+from emu.steps import GetDirtyLog, Run
 from emu.tokens import Line, Word, one_of
 from emu.words import ERRNOS
 

@@ -7,11 +7,11 @@ EL2 in this VM, pages of the host that L1's 4 KiB tables do not fit, the harness
 from emu.abi import HARNESS_BASE, HARNESS_SIZE, PAGE_SIZE, U64, Errno
 from emu.access import touched
 from emu.arena import HUGE_SIZE
-from emu.case import GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 from emu.guest import VNCR_ACCESSES, GuestContext, Pending, Special
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.nested_state import L1Leaf, Nested
 from emu.kvm.state import Kvm
+from emu.steps import GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 
 
 def l1_map(kernel: Kernel, kvm: Kvm, step: L1Map, bases: dict[int, int]) -> int:

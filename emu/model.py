@@ -3,13 +3,14 @@
 from typing import Final
 
 from emu.abi import PAGE_SIZE, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
-from emu.case import PAGE_SIZES, Case, Run, RunFlag, VcpuState
+from emu.case import PAGE_SIZES, Case, VcpuState
 from emu.cpu import SHADOW_IPA_BITS, Cpu
 from emu.guest import GuestContext, StuckError, VncrTlb
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.nested_state import Nested
 from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, Vcpu
 from emu.outcome import IDLE, Outcomes, Refusal, RunOutcome
+from emu.steps import Run, RunFlag
 from emu.threads import THREADED, Threads
 from emu.vmm import Vmm, harness_memory
 

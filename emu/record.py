@@ -10,9 +10,10 @@ from typing import Final, NamedTuple, TypeVar, assert_never
 
 from emu.abi import U64, Errno
 from emu.access import Access
-from emu.case import (
+from emu.case import VCPUS
+from emu.injection import AbortBit, At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
+from emu.steps import (
     OBJECTS,
-    VCPUS,
     Age,
     Allocate,
     CreateGmem,
@@ -47,7 +48,6 @@ from emu.case import (
     Userfault,
     UserfaultMode,
 )
-from emu.injection import AbortBit, At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 T = TypeVar("T")
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, assert_never
 
-from emu.case import (
+from emu.case import Case, VcpuState, VmConfig
+from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.steps import (
     Age,
     Allocate,
-    Case,
     CreateGmem,
     CreateMem,
     GetDirtyLog,
@@ -38,10 +39,7 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.tokens import CaseSyntaxError, Line, Thing, Word, one_of
 from emu.tokens import spell_reference as _ref
 from emu.verbs import READERS

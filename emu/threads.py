@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from emu.case import (
+from emu.injection import At, ForceAbort, ForceExit, Point
+from emu.kvm.state import KvmRun, Vcpu
+from emu.outcome import Outcomes, Refusal, RunOutcome
+from emu.races import Deferred, Races
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -38,10 +42,6 @@ from emu.case import (
     Userfault,
     effective_address,
 )
-from emu.injection import At, ForceAbort, ForceExit, Point
-from emu.kvm.state import KvmRun, Vcpu
-from emu.outcome import Outcomes, Refusal, RunOutcome
-from emu.races import Deferred, Races
 from emu.vmm import Vmm
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from enum import Enum, unique
 from typing import Final, TypeVar
 
 from emu.abi import U64
-from emu.case import OBJECTS, Ref
+from emu.steps import OBJECTS, Ref
 
 T = TypeVar("T")
 

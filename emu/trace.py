@@ -12,11 +12,12 @@ from typing import Final
 
 import emu.kernels
 import emu.kvm
-from emu.case import Case, SetMemslot
+from emu.case import Case
 from emu.kvm.kvm_main import Kernel
 from emu.kvm.state import Vcpu
 from emu.model import Model
 from emu.outcome import Outcomes
+from emu.steps import SetMemslot
 
 _SOURCES: Final = tuple(str(Path(package.__path__[0])) for package in (emu.kvm, emu.kernels))
 _ENTRY: Final = "kvm_vcpu_ioctl_run"

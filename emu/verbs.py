@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from emu.abi import U64
-from emu.case import (
+from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -34,7 +35,6 @@ from emu.case import (
     Unmap,
     Userfault,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit
 from emu.tokens import U32, Line, Thing
 from emu.words import (
     ABORT_BITS,

@@ -19,7 +19,21 @@ from emu.abi import (
 )
 from emu.access import Access, touched
 from emu.arena import CODE_SIZE, HARNESS_PFN
-from emu.case import (
+from emu.guest import VNCR_ACCESSES, Pending, Special
+from emu.injection import Fail, ForceAbort, ForceExit
+from emu.kvm.kvm_main import Kernel
+from emu.kvm.memslots import MemoryRegion
+from emu.kvm.state import (
+    Gmem,
+    Injection,
+    MemorySlot,
+    UserMemory,
+    Vcpu,
+    Vma,
+    user_address,
+)
+from emu.outcome import DirtyLog
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -49,20 +63,6 @@ from emu.case import (
     Userfault,
     effective_address,
 )
-from emu.guest import VNCR_ACCESSES, Pending, Special
-from emu.injection import Fail, ForceAbort, ForceExit
-from emu.kvm.kvm_main import Kernel
-from emu.kvm.memslots import MemoryRegion
-from emu.kvm.state import (
-    Gmem,
-    Injection,
-    MemorySlot,
-    UserMemory,
-    Vcpu,
-    Vma,
-    user_address,
-)
-from emu.outcome import DirtyLog
 
 _HARNESS_OBJECT: Final = 15
 _MMIO_IS_WRITE: Final = 0xFF << 32

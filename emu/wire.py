@@ -7,8 +7,9 @@
 import struct
 from typing import Final
 
-from emu.case import PAGE_SIZES, Case, Step, VcpuState, VmConfig
+from emu.case import PAGE_SIZES, Case, VcpuState, VmConfig
 from emu.record import OPERATIONS, RECORD, pack_step, unpack_step
+from emu.steps import Step
 
 __all__ = [
     "HEADER",

@@ -9,18 +9,9 @@ from typing import Final, TypeVar
 
 from emu.abi import Errno, GmemFlag, MemFlag
 from emu.access import Access
-from emu.case import (
-    IPA_BITS,
-    PAGE_SIZES,
-    VCPUS,
-    L1Bit,
-    MemKind,
-    Protection,
-    RunFlag,
-    UserfaultMode,
-    VcpuState,
-)
+from emu.case import IPA_BITS, PAGE_SIZES, VCPUS, VcpuState
 from emu.injection import AbortBit, CpuExit, Point, Site
+from emu.steps import L1Bit, MemKind, Protection, RunFlag, UserfaultMode
 
 E = TypeVar("E", bound=Enum)
 

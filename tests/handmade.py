@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from emu import text
 from emu.abi import DOORBELL, STAMP_GPA, STAMP_SIZE, Errno, ExitReason
-from emu.case import Case, GetDirtyLog, Guest, GuestL2, Run, SelectVcpu
+from emu.case import Case
 from emu.outcome import IDLE, DirtyLog, Outcomes, Refusal, RunOutcome
+from emu.steps import GetDirtyLog, Guest, GuestL2, Run, SelectVcpu
 from fuzz.oracle.contract import Reading
 from fuzz.oracle.judge import judge
 

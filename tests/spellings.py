@@ -4,7 +4,9 @@ from typing import Final
 
 from emu.abi import U64, Errno
 from emu.access import Access
-from emu.case import (
+from emu.case import VcpuState, VmConfig
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -36,10 +38,7 @@ from emu.case import (
     Unmap,
     Userfault,
     UserfaultMode,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 RUN_FLAGS: Final = [
     "immediate-exit",

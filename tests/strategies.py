@@ -10,14 +10,12 @@ from hypothesis.strategies import SearchStrategy
 
 from emu.abi import U64, Errno, GmemFlag, MemFlag
 from emu.access import Access
-from emu.case import (
-    IPA_BITS,
+from emu.case import IPA_BITS, PAGE_SIZES, VCPUS, Case, VcpuState, VmConfig
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
+from emu.steps import (
     OBJECTS,
-    PAGE_SIZES,
-    VCPUS,
     Age,
     Allocate,
-    Case,
     CreateGmem,
     CreateMem,
     GetDirtyLog,
@@ -47,10 +45,7 @@ from emu.case import (
     Unmap,
     Userfault,
     UserfaultMode,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 _U32: Final = (1 << 32) - 1
 _PAGE: Final = 0x1000

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from emu import casefile, text
 from emu.abi import DOORBELL, Errno, ExitReason
-from emu.case import Case, GetDirtyLog, Run
+from emu.case import Case
 from emu.casefile import (
     Basis,
     CaseFile,
@@ -23,6 +23,7 @@ from emu.casefile import (
     ExpectedRun,
 )
 from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome, describe
+from emu.steps import GetDirtyLog, Run
 from tests.strategies import CASES
 
 SAMPLE: Final = """\

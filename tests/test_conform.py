@@ -11,13 +11,14 @@ import pytest
 
 from emu import text
 from emu.access import Access
-from emu.case import Case, Run
+from emu.case import Case
 from emu.kernels import KERNELS
 from emu.live.console import Complaint, ConsoleFinding
 from emu.live.fleet import Lost, Played, Result
 from emu.live.unsupported import NO_EL2, NO_ERRORS, PAGES, Host, Unsupported, objection
 from emu.model import Model
 from emu.outcome import Outcomes
+from emu.steps import Run
 from tests.command import LEAK, Gff
 from triage.conform import TIMES, Conformance
 from triage.conform_cases import RandomCases, playable

@@ -10,11 +10,12 @@ import pytest
 from emu import wire
 from emu.abi import Errno
 from emu.access import Access
-from emu.case import VCPUS, Age, Case, Guest, Run, RunFlag, Skip, Step, VmConfig
+from emu.case import VCPUS, Case, VmConfig
 from emu.injection import Site
 from emu.live.protocol import Kind, Why, frame
 from emu.live.unsupported import PLAYED
 from emu.record import OPERATIONS, Op
+from emu.steps import Age, Guest, Run, RunFlag, Skip, Step
 from fuzz.mutation.mutate import Mutator
 from tests.executor import answers, decoder, needs_compiler
 

@@ -6,11 +6,12 @@ from typing import Final, Protocol
 
 import pytest
 
-from emu.case import Case, Guest, GuestL2, Run, Step
+from emu.case import Case
 from emu.kernels import KERNELS
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import describe
+from emu.steps import Guest, GuestL2, Run, Step
 from fuzz.exhaustive.enumeration import Enumeration, alphabet
 from fuzz.exhaustive.footprint import footprint
 from fuzz.exhaustive.scope import LAYOUTS, Layout

@@ -6,10 +6,11 @@ from typing import Final
 import pytest
 
 from emu.access import Access
-from emu.case import Case, CreateGmem, CreateMem, Guest, L1Map, SetMemslot, Step
+from emu.case import Case
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import Outcomes
+from emu.steps import CreateGmem, CreateMem, Guest, L1Map, SetMemslot, Step
 from fuzz.exhaustive.enumeration import Enumeration, alphabet
 from fuzz.exhaustive.footprint import footprint
 from fuzz.exhaustive.scope import LAYOUTS, Layout

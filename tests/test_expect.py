@@ -7,7 +7,7 @@ import pytest
 from emu import text
 from emu.abi import Errno
 from emu.access import Access
-from emu.case import Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_address
+from emu.steps import Guest, GuestL2, L1Map, L1Table, L1Vtcr, effective_address
 from fuzz.expectation.effects import (
     BAD_ADDRESS,
     FAULT,

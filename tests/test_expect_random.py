@@ -11,10 +11,10 @@ import msgspec
 from emu import text, wire
 from emu.abi import Errno, ExitReason, errno_name
 from emu.access import Access
-from emu.case import L1Map, L1Table, L1Vtcr, Run, effective_address
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import IDLE, Refusal, RunOutcome
+from emu.steps import L1Map, L1Table, L1Vtcr, Run, effective_address
 from fuzz.expectation.answers import answers
 from fuzz.expectation.effects import Effects, effects
 from fuzz.expectation.effects_nested import L1Tables, l2_effects, vncr_effects

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from emu import text
-from emu.case import SetMemslot
 from emu.kernels import KERNELS
 from emu.model import Model
+from emu.steps import SetMemslot
 from emu.trace import Call
 from fuzz.oracle.contract import Reading
 from fuzz.oracle.judge import judge

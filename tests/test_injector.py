@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from emu.abi import Errno
-from emu.case import Case, Run, VmConfig
+from emu.case import Case, VmConfig
 from emu.injection import Fail, Site
 from emu.live.gdbstub import Stub
 from emu.live.injector import FUNCTIONS, HOOK, Ask, Injector
 from emu.live.needs import Needs, needs
 from emu.live.trouble import BoxError
 from emu.record import pack_step
+from emu.steps import Run
 
 HOOK_AT, SITE_AT, CALLER = 0x1000, 0x2000, 0x3000
 AT = {HOOK: HOOK_AT, Site.KVM_GMEM_GET_PFN.value: SITE_AT, Site.KVM_FAULTIN_PFN.value: SITE_AT + 8}

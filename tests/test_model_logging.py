@@ -6,11 +6,11 @@ A row is a case and the lines that a corpus file would expect of it.
 import pytest
 
 from emu import text
-from emu.case import MemKind
 from emu.casefile import expected_lines
 from emu.expectation import dump_line
 from emu.kernels import KERNELS
 from emu.model import Model
+from emu.steps import MemKind
 
 ANON = """
 create mem0 size=0x3000 anon

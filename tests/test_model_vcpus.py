@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from emu import text
 from emu.abi import ExitReason
-from emu.case import Run
 from emu.kernels import KERNELS
 from emu.kernels.releases import V73
 from emu.kvm.state import Vcpu
 from emu.model import Model
 from emu.outcome import Outcomes, describe
+from emu.steps import Run
 from emu.trace import run_traced
 
 GMEM = """

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu import text, wire
-from emu.case import Case, Guest, Run, SetMemslot, Step, VmConfig
+from emu.case import Case, VmConfig
 from emu.injection import Fail, ForceAbort, ForceExit
+from emu.steps import Guest, Run, SetMemslot, Step
 from emu.wire import HEADER, RECORD
 from fuzz.mutation.alter import altered, altered_vm
 from fuzz.mutation.mutate import MAX_SIZE, MAX_STEPS, Mutator, Weights, split

@@ -5,8 +5,8 @@ from typing import Final
 import pytest
 
 from emu import text
-from emu.case import Run
 from emu.injection import At
+from emu.steps import Run
 from fuzz.expectation.possible import Possible
 from tests.premised import ANON
 

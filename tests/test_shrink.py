@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from emu import text
 from emu.access import ACCESS_FACTS, Direction
-from emu.case import Case, CreateGmem, Guest, MemoryLimit, Run, SetMemslot, Step, VmConfig
+from emu.case import Case, VmConfig
 from emu.injection import Fail
+from emu.steps import CreateGmem, Guest, MemoryLimit, Run, SetMemslot, Step
 from fuzz.mutation.shrink import shrink, sort_key
 from fuzz.mutation.simpler import complexity, simpler
 from tests.strategies import CASES, STEPS, VMS

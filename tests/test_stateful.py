@@ -5,7 +5,8 @@ from statistics import median
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from emu.case import Case, SetMemslot
+from emu.case import Case
+from emu.steps import SetMemslot
 from fuzz.measuring.stateful import STEPS, Machine
 
 EXAMPLES = 60

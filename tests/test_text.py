@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from emu import text, verbs, words
 from emu.abi import PAGE_SIZE
-from emu.case import Case, Step, VcpuState, VmConfig
+from emu.case import Case, VcpuState, VmConfig
+from emu.steps import Step
 from tests.spellings import STEPS, VMS
 from tests.strategies import CASES, STEPS_BY_TYPE
 

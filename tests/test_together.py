@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from emu import casefile, text
 from emu.abi import Errno
-from emu.case import Case, MemKind
+from emu.case import Case
 from emu.kernels import KERNELS
 from emu.kernels.clean import Clean
 from emu.kernels.known_bad.report import BadScribbleSign
@@ -17,6 +17,7 @@ from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.model import Model
 from emu.outcome import Outcomes
 from emu.stage2 import Prot
+from emu.steps import MemKind
 from emu.syndrome import is_iabt
 from fuzz.search.together import Together
 from tests.strategies import CASES

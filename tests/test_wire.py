@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from emu import text, wire
 from emu.abi import U64, Errno
 from emu.access import Access
-from emu.case import (
-    Case,
+from emu.case import Case, VcpuState, VmConfig
+from emu.injection import CpuExit, Fail, ForceAbort, Site
+from emu.steps import (
     CreateGmem,
     Guest,
     IoEventFd,
@@ -23,10 +24,7 @@ from emu.case import (
     SetMemslot,
     Skip,
     Step,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import CpuExit, Fail, ForceAbort, Site
 from tests.strategies import CASES, STEPS, STEPS_BY_TYPE
 
 EXAMPLES: Final = settings(max_examples=400, deadline=None)

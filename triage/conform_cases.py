@@ -7,9 +7,10 @@ from random import Random
 from typing import Final
 
 from emu import wire
-from emu.case import Case, Run, VcpuState, VmConfig
+from emu.case import Case, VcpuState, VmConfig
 from emu.live.unsupported import Host, objection
 from emu.outcome import Outcomes
+from emu.steps import Run
 from fuzz.mutation.mutate import MAX_STEPS, Mutator
 
 _KEPT: Final = 3000  # cases to go on from

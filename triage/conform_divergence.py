@@ -7,8 +7,9 @@ import msgspec
 
 from emu import text
 from emu.abi import errno_name
-from emu.case import Case, Guest, Run
+from emu.case import Case
 from emu.outcome import DirtyLog, Outcomes, Refusal, RunOutcome, describe
+from emu.steps import Guest, Run
 
 _PLACES: Final = re.compile(r"\b(gpa|size|ipa|write|gva)=\S+")
 _COMPARED: Final = tuple(

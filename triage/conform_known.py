@@ -11,8 +11,12 @@ import msgspec
 
 from emu.abi import U64, Errno, MemFlag
 from emu.access import ACCESS_FACTS, Direction
-from emu.case import (
-    Case,
+from emu.case import Case
+from emu.guest import SAME_ACCESS_LIMIT
+from emu.injection import Fail
+from emu.kvm.state import HOST_IPA_BITS, USER_TOP, user_address
+from emu.outcome import Refusal, RunOutcome
+from emu.steps import (
     CreateGmem,
     CreateMem,
     Guest,
@@ -30,10 +34,6 @@ from emu.case import (
     UserfaultMode,
     effective_address,
 )
-from emu.guest import SAME_ACCESS_LIMIT
-from emu.injection import Fail
-from emu.kvm.state import HOST_IPA_BITS, USER_TOP, user_address
-from emu.outcome import Refusal, RunOutcome
 from triage.conform_divergence import Divergence
 
 

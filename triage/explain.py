@@ -13,11 +13,12 @@ from emu.abi import (
 )
 from emu.access import Access
 from emu.asm import SNIPPETS
-from emu.case import Case, Guest, GuestL2, SetMemslot, effective_address
+from emu.case import Case
 from emu.expectation import Basis, Expectation, ExpectedLine
 from emu.kernels import KERNELS
 from emu.model import Model
 from emu.outcome import describe
+from emu.steps import Guest, GuestL2, SetMemslot, effective_address
 from emu.syndrome import fault_ipa
 from emu.text import dump, dump_step
 from emu.trace import Abort, Call, RunTrace, run_traced

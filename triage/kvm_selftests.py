@@ -10,7 +10,7 @@ private_mem_kvm_exits_test, pre_fault_memory_test: x86 and s390, of which arm64 
 
 from typing import Final, NamedTuple
 
-from emu.case import MemKind
+from emu.steps import MemKind
 
 ALL: Final = (MemKind.ANONYMOUS, MemKind.SHARED, MemKind.THP, MemKind.HUGETLB)
 HUGE: Final = (MemKind.THP, MemKind.HUGETLB)

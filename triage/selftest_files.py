@@ -10,9 +10,9 @@ from typing import Final, assert_never
 
 from emu import casefile
 from emu.access import Access
-from emu.case import MemKind
 from emu.casefile import CaseFile
 from emu.model import Model
+from emu.steps import MemKind
 from fuzz.directory import durable
 from triage.corpus import bless, check
 from triage.corpus_files import case_files, corpus_dir

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from emu.abi import errno_name
-from emu.case import Ref, SetMemslot
+from emu.steps import Ref, SetMemslot
 from emu.words import MEM_FLAGS, spell_bits
 
 _KNOWN_FLAGS: Final = sum(MEM_FLAGS.values())

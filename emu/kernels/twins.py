@@ -6,12 +6,12 @@ The judge must clear every one of them: the next kernel may well do the same.
 from typing import Final
 
 from emu.abi import MEMORY_EXIT_FLAG_PRIVATE, PAGE_SIZE, Errno, ExitReason, GmemFlag
-from emu.case import MemKind
 from emu.kernels.clean import Clean
 from emu.kernels.entry import Entry, twin
 from emu.kernels.thread import REPORTED
 from emu.kvm.state import MemorySlot, Vcpu
 from emu.stage2 import Prot
+from emu.steps import MemKind
 from emu.syndrome import CM, S1PTW, is_iabt
 
 

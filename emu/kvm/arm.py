@@ -3,10 +3,11 @@
 from typing import Final
 
 from emu.abi import Errno, ExitReason
-from emu.case import RunFlag, VcpuState
+from emu.case import VcpuState
 from emu.injection import Point, Site
 from emu.kvm.handle_exit import HandleExit
 from emu.kvm.state import Vcpu
+from emu.steps import RunFlag
 
 # Plain names, for the hot path: see emu.abi.
 _MMIO: Final = ExitReason.MMIO

@@ -8,7 +8,6 @@ from typing import Final
 
 from emu.abi import PAGE_SIZE, Errno
 from emu.arena import HUGE_SHIFT, HUGE_SIZE, ZERO_PFN
-from emu.case import MemKind, Protection
 from emu.injection import Point, Site
 from emu.kvm.state import (
     USER_STRIDE_SHIFT,
@@ -19,6 +18,7 @@ from emu.kvm.state import (
     user_object,
 )
 from emu.kvm.userfault import Userfault, write_protected
+from emu.steps import MemKind, Protection
 
 # An object may not reach the next one's addresses.
 _OBJECT_LIMIT: Final = 1 << USER_STRIDE_SHIFT

@@ -9,10 +9,10 @@ from typing import Final
 
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, Errno
 from emu.arena import HUGE_PFN, HUGE_SHIFT, HUGE_SIZE
-from emu.case import MemKind
 from emu.injection import Site
 from emu.kvm.mmu_notifier import MmuNotifier
 from emu.kvm.state import Huge, Kvm, UserMemory, user_object
+from emu.steps import MemKind
 
 _POISONED: Final = -Errno.EHWPOISON
 _HUGETLB: Final = MemKind.HUGETLB

@@ -3,10 +3,10 @@
 from typing import Final
 
 from emu.abi import ExitReason
-from emu.case import RunFlag
 from emu.injection import Point
 from emu.kvm.state import Kvm, MemorySlot, Vcpu
 from emu.races import Races
+from emu.steps import RunFlag
 
 # Plain names, for the hot path: see emu.abi.
 _WALK: Final = Point.WALK

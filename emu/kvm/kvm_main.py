@@ -3,9 +3,9 @@
 from typing import Final
 
 from emu.abi import Errno
-from emu.case import RunFlag
 from emu.kvm.arm import Arm
 from emu.kvm.state import Vcpu
+from emu.steps import RunFlag
 
 # Plain names, for the hot path: see emu.abi.
 _OTHER_MM: Final = RunFlag.OTHER_MM

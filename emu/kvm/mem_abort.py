@@ -8,11 +8,11 @@ from typing import Final
 
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, Errno, MemFlag
 from emu.arena import HUGE_SIZE
-from emu.case import MemKind
 from emu.injection import Site
 from emu.kvm.mmio import Mmio
 from emu.kvm.state import MMU_CACHE_CAPACITY, Kvm, MemorySlot, Vcpu
 from emu.stage2 import Prot
+from emu.steps import MemKind
 from emu.syndrome import FSC, FSC_EXCL_ATOMIC, PERMISSION, S1PTW, WNR, fault_ipa, is_iabt
 
 # Plain names, for the hot path: see emu.abi.

@@ -19,9 +19,10 @@ from emu.abi import (
     GmemFlag,
     MemFlag,
 )
-from emu.case import MemKind, VmConfig
+from emu.case import VmConfig
 from emu.kvm.dirty_log import DirtyLogging
 from emu.kvm.state import USER_TOP, Gmem, Kvm, MemorySlot, UserMemory, user_address
+from emu.steps import MemKind
 
 # Plain names, for the hot path.
 _GUEST_MEMFD: Final = MemFlag.GUEST_MEMFD

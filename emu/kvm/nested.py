@@ -7,13 +7,13 @@ An abort of L2's is at an address of L2's. KVM looks it up in L1's tables before
 from typing import Final
 
 from emu.abi import Errno
-from emu.case import Protection
 from emu.injection import Point
 from emu.kvm.mem_abort import kvm_is_write_fault
 from emu.kvm.nested_state import L1_IPA_BITS, LAST_LEVEL, L1Stage2, Nested, S2Trans
 from emu.kvm.pkvm import Pkvm
 from emu.kvm.state import HOST_IPA_BITS, Kvm, Vcpu, user_object
 from emu.stage2 import Prot
+from emu.steps import Protection
 from emu.syndrome import FSC, FSC_ADDRESS_SIZE, FSC_SEA_ON_WALK, PERMISSION, is_iabt
 
 # Plain names, for the hot path: see emu.abi.

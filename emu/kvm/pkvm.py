@@ -8,11 +8,11 @@ same way, from userspace_addr.
 from typing import Final
 
 from emu.abi import Errno
-from emu.case import MemKind, Protection
 from emu.injection import Point, Site
 from emu.kvm.mem_abort import MemAbort
 from emu.kvm.state import Kvm, MemorySlot, Vcpu, user_object
 from emu.stage2 import Prot
+from emu.steps import MemKind, Protection
 
 # Plain names, for the hot path: see emu.abi.
 _PIN: Final = Point.PIN

@@ -12,12 +12,13 @@ import msgspec
 
 from emu.abi import PAGE_SHIFT, PAGE_SIZE, MemFlag
 from emu.arena import Arena
-from emu.case import MemKind, Protection, UserfaultMode, VmConfig
+from emu.case import VmConfig
 from emu.guest import Fault, GuestContext
 from emu.injection import Site
 from emu.kvm.nested_state import Nested, S2Trans
 from emu.races import Races
 from emu.stage2 import Stage2
+from emu.steps import MemKind, Protection, UserfaultMode
 
 # The host's own limit (facts of its CPU). Above the largest IPA size a case can ask for is nothing
 # that the CPU would still translate, so branch A3 needs a host with less than its CPU's 44 bits.

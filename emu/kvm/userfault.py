@@ -8,7 +8,6 @@ from typing import Final
 
 from emu.abi import Errno
 from emu.arena import HUGE_SHIFT, HUGE_SIZE
-from emu.case import MemKind, UserfaultMode
 from emu.kvm.huge_pages import HugePages
 from emu.kvm.state import (
     USER_STRIDE_SHIFT,
@@ -18,6 +17,7 @@ from emu.kvm.state import (
     UserMemory,
     user_address,
 )
+from emu.steps import MemKind, UserfaultMode
 
 # Plain names, for the hot path: see emu.abi.
 _HUGETLB: Final = MemKind.HUGETLB

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from emu.access import Access
-from emu.case import (
-    Case,
+from emu.case import Case
+from emu.injection import Fail
+from emu.steps import (
     CreateMem,
     Guest,
     GuestL2,
@@ -18,7 +19,6 @@ from emu.case import (
     UserfaultMode,
     effective_address,
 )
-from emu.injection import Fail
 
 WALKS: Final = (Access.WALK, Access.AT_WALK, Access.WALK_AF)
 

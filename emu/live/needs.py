@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from emu.access import Access
-from emu.case import Case, Guest, Step
+from emu.case import Case
 from emu.injection import Fail
+from emu.steps import Guest, Step
 
 
 class Needs(NamedTuple):

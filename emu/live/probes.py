@@ -9,21 +9,10 @@ from typing import Final
 
 from emu.abi import MemFlag
 from emu.access import ACCESS_FACTS, Access, Direction
-from emu.case import (
-    Case,
-    CreateMem,
-    GetDirtyLog,
-    Guest,
-    MemKind,
-    Ref,
-    Run,
-    SetMemslot,
-    Step,
-    Unmap,
-    VmConfig,
-)
+from emu.case import Case, VmConfig
 from emu.live.unsupported import PLAYED
 from emu.outcome import Outcomes
+from emu.steps import CreateMem, GetDirtyLog, Guest, MemKind, Ref, Run, SetMemslot, Step, Unmap
 
 _BASE: Final = 0x4000_0000
 _NOWHERE: Final = 0x5000_0000  # no slot is there

@@ -9,27 +9,14 @@ from typing import Final
 from emu import abi, harness, wire
 from emu.access import ACCESS_FACTS, Access
 from emu.asm import SNIPPETS, Assembler
-from emu.case import (
-    IPA_BITS,
-    OBJECTS,
-    PAGE_SIZES,
-    VCPUS,
-    Case,
-    L1Map,
-    L1Vtcr,
-    MemKind,
-    Protection,
-    RunFlag,
-    UserfaultMode,
-    VcpuState,
-    VmConfig,
-)
+from emu.case import IPA_BITS, PAGE_SIZES, VCPUS, Case, VcpuState, VmConfig
 from emu.injection import Site
 from emu.live.injector import FUNCTIONS, TELL_FUNCTIONS, Ask
 from emu.live.protocol import Kind, Why
 from emu.live.unsupported import PLAYED
 from emu.plan import VECTORS
 from emu.record import Op
+from emu.steps import OBJECTS, L1Map, L1Vtcr, MemKind, Protection, RunFlag, UserfaultMode
 
 _WORD: Final = 4
 _WORDS: Final = 4  # of the longest snippet

@@ -7,10 +7,12 @@ from typing import Final
 from emu import wire
 from emu.abi import Errno
 from emu.access import ACCESS_FACTS, Access, Direction
-from emu.case import (
+from emu.case import Case, VmConfig
+from emu.injection import At, Fail, ForceAbort, ForceExit, Site
+from emu.live.clashes import WALKS, clash
+from emu.steps import (
     Age,
     Allocate,
-    Case,
     CreateGmem,
     CreateMem,
     GetDirtyLog,
@@ -38,11 +40,8 @@ from emu.case import (
     Truncate,
     Unmap,
     Userfault,
-    VmConfig,
     effective_address,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit, Site
-from emu.live.clashes import WALKS, clash
 from emu.words import RUN_FLAGS, spell_bits
 
 PAGES: Final = "the host's pages have"

@@ -21,9 +21,9 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from emu import text
-from emu.case import (
+from emu.case import Case, VmConfig
+from emu.steps import (
     Age,
-    Case,
     L1Map,
     MemoryLimit,
     Protect,
@@ -32,7 +32,6 @@ from emu.case import (
     SetMemslot,
     Skip,
     Step,
-    VmConfig,
 )
 from fuzz.exhaustive.footprint import Footprint, Presence, footprint
 from fuzz.exhaustive.scope import Layout

@@ -9,7 +9,8 @@ from enum import Flag, auto
 from typing import Final, NamedTuple, assert_never
 
 from emu.abi import MemFlag
-from emu.case import (
+from emu.injection import Fail, Site
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -32,7 +33,6 @@ from emu.case import (
     Truncate,
     Unmap,
 )
-from emu.injection import Fail, Site
 
 
 class Thing(Flag):

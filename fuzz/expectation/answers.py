@@ -21,7 +21,9 @@ from emu.abi import (
     GmemFlag,
     MemFlag,
 )
-from emu.case import (
+from emu.case import VmConfig
+from emu.injection import Site
+from emu.steps import (
     Allocate,
     CreateGmem,
     GetDirtyLog,
@@ -32,9 +34,7 @@ from emu.case import (
     ReleaseGmem,
     SetMemslot,
     Step,
-    VmConfig,
 )
-from emu.injection import Site
 from fuzz.expectation.premises import Premises, Region
 
 OK: Final = 0

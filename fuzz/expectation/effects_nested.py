@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from emu.abi import PAGE_MASK, PAGE_SIZE
 from emu.access import ACCESS_FACTS, Access, Direction, touched
-from emu.case import L1Bit, L1Map, L1Table, L1Vtcr
+from emu.steps import L1Bit, L1Map, L1Table, L1Vtcr
 from fuzz.expectation.effects import (
     EXCEPTION,
     FAULT,

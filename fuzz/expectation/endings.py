@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from emu.abi import Errno, ExitReason
-from emu.case import RunFlag, VcpuState
+from emu.case import VcpuState
 from emu.injection import CpuExit, Site
+from emu.steps import RunFlag
 from fuzz.expectation.effects import Exit
 from fuzz.expectation.premises import Premises
 

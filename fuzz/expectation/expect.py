@@ -13,8 +13,10 @@ from typing import Final, NamedTuple, TypeAlias, get_args
 
 from emu.abi import DOORBELL, ExitReason, errno_name
 from emu.access import ACCESS_FACTS, Access, Direction
-from emu.case import (
-    Case,
+from emu.case import Case
+from emu.injection import At, Fail, ForceAbort, ForceExit, Point
+from emu.outcome import IDLE, Outcomes, RunOutcome
+from emu.steps import (
     Guest,
     GuestL2,
     L1Map,
@@ -29,8 +31,6 @@ from emu.case import (
     Step,
     effective_address,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit, Point
-from emu.outcome import IDLE, Outcomes, RunOutcome
 from fuzz.expectation.answers import answers
 from fuzz.expectation.effects import Effects, Exit, effects
 from fuzz.expectation.effects_nested import L1Tables, l2_effects, vncr_effects

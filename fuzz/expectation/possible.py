@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, NamedTuple
 
-from emu.case import SetMemslot, Step, VmConfig
+from emu.case import VmConfig
+from emu.steps import SetMemslot, Step
 from fuzz.expectation.premises import Premises
 
 MOST: Final = 8  # worlds; with more of them nearly anything may come of an access

@@ -10,7 +10,9 @@ from enum import Enum, unique
 from typing import Final, NamedTuple
 
 from emu.abi import U64, MemFlag
-from emu.case import (
+from emu.case import VmConfig
+from emu.injection import CpuExit, Fail, ForceAbort, ForceExit
+from emu.steps import (
     Allocate,
     CreateGmem,
     CreateMem,
@@ -31,9 +33,7 @@ from emu.case import (
     Unmap,
     Userfault,
     UserfaultMode,
-    VmConfig,
 )
-from emu.injection import CpuExit, Fail, ForceAbort, ForceExit
 
 
 @unique

@@ -29,11 +29,13 @@ from hypothesis.stateful import (
 
 from emu.abi import PAGE_SIZE, GmemFlag, MemFlag
 from emu.access import Access
-from emu.case import (
-    PAGE_SIZES,
+from emu.case import PAGE_SIZES, Case, VcpuState, VmConfig
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
+from emu.kernels import KERNELS
+from emu.model import Model
+from emu.steps import (
     Age,
     Allocate,
-    Case,
     CreateGmem,
     CreateMem,
     GetDirtyLog,
@@ -62,12 +64,7 @@ from emu.case import (
     Unmap,
     Userfault,
     UserfaultMode,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
-from emu.kernels import KERNELS
-from emu.model import Model
 from fuzz.measuring.trial import Tried
 from fuzz.mutation import fresh
 from fuzz.oracle.contract import Reading

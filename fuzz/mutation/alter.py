@@ -6,9 +6,9 @@ from random import Random
 from typing import Final, assert_never
 
 from emu.abi import PAGE_SIZE, U64
-from emu.case import (
-    IPA_BITS,
-    PAGE_SIZES,
+from emu.case import IPA_BITS, PAGE_SIZES, VcpuState, VmConfig
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -40,10 +40,7 @@ from emu.case import (
     Unmap,
     Userfault,
     UserfaultMode,
-    VcpuState,
-    VmConfig,
 )
-from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit
 from fuzz.mutation import fresh
 from fuzz.mutation.fresh import ACCESSES, ERRNOS, FAULT_STATUSES, RUN_FLAGS, SITES, chance, one_of
 

@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 
 from emu.abi import PAGE_SIZE, U64, Errno, GmemFlag, MemFlag
 from emu.access import Access
-from emu.case import (
+from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
+from emu.steps import (
     Age,
     Allocate,
     CreateGmem,
@@ -45,7 +46,6 @@ from emu.case import (
     Userfault,
     UserfaultMode,
 )
-from emu.injection import At, CpuExit, Fail, ForceAbort, ForceExit, Point, Site
 
 T = TypeVar("T")
 MakeStep = Callable[[Random], Step]

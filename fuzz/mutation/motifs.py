@@ -11,7 +11,8 @@ from typing import Final
 
 from emu.abi import PAGE_SIZE, MemFlag
 from emu.access import Access
-from emu.case import (
+from emu.injection import At, ForceAbort
+from emu.steps import (
     Age,
     CreateGmem,
     CreateMem,
@@ -39,7 +40,6 @@ from emu.case import (
     Userfault,
     UserfaultMode,
 )
-from emu.injection import At, ForceAbort
 from fuzz.mutation import fresh
 from fuzz.mutation.fresh import BASES, DEVICE, PROTECTIONS, USABLE, WHOLE, chance, one_of
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
-from emu.case import (
+from emu.case import Case
+from emu.steps import (
     Age,
     Allocate,
-    Case,
     CreateGmem,
     CreateMem,
     GetDirtyLog,

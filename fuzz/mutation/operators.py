@@ -8,8 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Generic, TypeVar
 
-from emu.case import Guest, Run, SetMemslot, Step
 from emu.injection import Fail, ForceAbort, ForceExit
+from emu.steps import Guest, Run, SetMemslot, Step
 from emu.wire import decode_record, encode_step
 from fuzz.mutation.alter import altered
 from fuzz.mutation.fresh import ACCESSES, byte_offset, chance, fresh_step, one_of

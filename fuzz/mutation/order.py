@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
-from emu.case import (
+from emu.injection import At, Fail, ForceAbort, ForceExit
+from emu.steps import (
     CreateGmem,
     CreateMem,
     GetDirtyLog,
@@ -21,7 +22,6 @@ from emu.case import (
     Skip,
     Step,
 )
-from emu.injection import At, Fail, ForceAbort, ForceExit
 
 Steps = tuple[Step, ...]
 EVENT: Final = 2  # whatever has no rank of its own

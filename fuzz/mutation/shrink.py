@@ -15,7 +15,8 @@ from itertools import combinations
 from typing import Final
 
 from emu import wire
-from emu.case import Case, Step
+from emu.case import Case
+from emu.steps import Step
 from fuzz.directory.finding import Size
 from fuzz.mutation.numbering import numbered_from_zero
 from fuzz.mutation.order import disorder, swapped

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 
 from emu.abi import PAGE_MASK, PAGE_SIZE, U64
 from emu.access import Access
-from emu.case import (
+from emu.case import VcpuState, VmConfig
+from emu.steps import (
     Guest,
     IoEventFd,
     MemKind,
@@ -23,8 +24,6 @@ from emu.case import (
     Step,
     Truncate,
     UserfaultMode,
-    VcpuState,
-    VmConfig,
 )
 
 # The value of a field that nobody asks about. A field that stands in none of these tables (an

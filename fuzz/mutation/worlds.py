@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from emu.abi import MemFlag
 from emu.access import Access
-from emu.case import (
-    PAGE_SIZES,
+from emu.case import PAGE_SIZES, VmConfig
+from emu.injection import At, Point
+from emu.steps import (
     CreateGmem,
     CreateMem,
     Guest,
@@ -27,9 +28,7 @@ from emu.case import (
     Run,
     SetMemslot,
     Skip,
-    VmConfig,
 )
-from emu.injection import At, Point
 from fuzz.mutation import fresh, motifs
 from fuzz.mutation.fresh import ACCESSES, BASES, L1_BITS, L2_PAGES, USABLE, chance, one_of
 from fuzz.mutation.motifs import DISTURBANCES, RUN, MakeMotif, Motif

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from emu.case import (
+from emu.steps import (
     CreateMem,
     MemKind,
     PoisonMem,

@@ -13,9 +13,10 @@ from emu.abi import (
     errno_name,
     reason_name,
 )
-from emu.case import PoisonGmem, ReleaseGmem, RunFlag, VcpuState
+from emu.case import VcpuState
 from emu.injection import Site
 from emu.outcome import RunOutcome
+from emu.steps import PoisonGmem, ReleaseGmem, RunFlag
 from fuzz.oracle.reach import Target
 from fuzz.oracle.scene import Scene, Slot
 from fuzz.oracle.syndrome import is_external_abort

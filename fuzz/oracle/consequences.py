@@ -7,8 +7,9 @@ from typing import Final
 
 from emu.abi import Errno, ExitReason, errno_name, reason_name
 from emu.access import Direction
-from emu.case import RunFlag, VcpuState
+from emu.case import VcpuState
 from emu.outcome import IDLE, RunOutcome
+from emu.steps import RunFlag
 from fuzz.oracle.syndrome import is_abort
 from fuzz.oracle.view import View
 

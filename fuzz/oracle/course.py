@@ -5,8 +5,9 @@ known if it was at an access or rang the doorbell; what lies between two such pl
 """
 
 from emu.abi import DOORBELL, ExitReason
-from emu.case import Case, Guest, GuestL2, SelectVcpu, Skip, Step
+from emu.case import Case
 from emu.outcome import IDLE, Outcomes, RunOutcome
+from emu.steps import Guest, GuestL2, SelectVcpu, Skip, Step
 
 
 def is_doorbell(run: RunOutcome) -> bool:

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from emu.abi import GmemFlag
-from emu.case import CreateGmem, PoisonGmem, PunchHole, Ref, ReleaseGmem
+from emu.steps import CreateGmem, PoisonGmem, PunchHole, Ref, ReleaseGmem
 
 NO_FILE: Final = -1
 

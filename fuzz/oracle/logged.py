@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from emu.abi import MemFlag
 from emu.access import Access, Direction
-from emu.case import GetDirtyLog, Guest, SetMemslot, Step
+from emu.steps import GetDirtyLog, Guest, SetMemslot, Step
 from fuzz.oracle.reach import Target
 from fuzz.oracle.scene import Slot
 from fuzz.oracle.view import View

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from emu.abi import Errno, ExitReason, errno_name, reason_name
 from emu.access import Direction
-from emu.case import RunFlag
 from emu.outcome import RunOutcome
+from emu.steps import RunFlag
 from fuzz.oracle.view import DOCUMENTED, View
 
 PINNED: Final = "v7.3"

@@ -7,8 +7,9 @@ slot that it deletes or moves is gone for a while first (INVALID), even if the k
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-from emu.case import Case, Guest, GuestL2, SelectVcpu, SetMemslot, Step
+from emu.case import Case
 from emu.injection import At
+from emu.steps import Guest, GuestL2, SelectVcpu, SetMemslot, Step
 from fuzz.oracle.scene import CHANGES
 
 # What may stand between an At and its step.

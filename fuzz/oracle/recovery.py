@@ -7,9 +7,9 @@ from typing import Final
 
 from emu.abi import PAGE_MASK, Errno, ExitReason, errno_name
 from emu.access import Access, Direction
-from emu.case import MemoryLimit
 from emu.injection import Site
 from emu.outcome import IDLE, RunOutcome
+from emu.steps import MemoryLimit
 from fuzz.oracle.consequences import takes_exception
 from fuzz.oracle.reach import Target
 from fuzz.oracle.scene import Scene

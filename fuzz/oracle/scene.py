@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from emu.abi import Errno, MemFlag
 from emu.access import Access, touched
-from emu.case import (
+from emu.injection import Fail, ForceAbort, ForceExit, Site
+from emu.steps import (
     Guest,
     GuestL2,
     L1Map,
@@ -20,7 +21,6 @@ from emu.case import (
     Step,
     effective_address,
 )
-from emu.injection import Fail, ForceAbort, ForceExit, Site
 from fuzz.oracle.backing import BACKING, Backing
 from fuzz.oracle.files import FILES, FilePage, Files
 from fuzz.oracle.reach import L1Stage2, Target

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from emu.abi import Errno, ExitReason
-from emu.case import Case, Run, SetMemslot, VmConfig
+from emu.case import Case, VmConfig
 from emu.injection import At
 from emu.outcome import Outcomes, RunOutcome
+from emu.steps import Run, SetMemslot
 from fuzz.oracle.course import Course
 from fuzz.oracle.race import Race, World, race
 from fuzz.oracle.reach import Target

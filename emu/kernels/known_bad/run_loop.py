@@ -1,10 +1,10 @@
 """Slips around the guest's entry: KVM_RUN's own steps, and what the guest is left with."""
 
 from emu.abi import U64, Errno, ExitReason
-from emu.case import RunFlag
 from emu.kernels.clean import Clean
 from emu.kernels.thread import REPORTED
 from emu.kvm.state import Vcpu
+from emu.steps import RunFlag
 from emu.syndrome import ISV, WNR, transfer_register
 
 
