@@ -1,4 +1,4 @@
-"""What the processes that we start have in common: environment, exit statuses, last words."""
+"""What the processes that we start have in common: environment, exit, last words, what they use."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ UNUSABLE: Final = 2  # exit status of a worker: the campaign directory cannot be
 NO_ENGINE: Final = 3  # exit status of a worker: the engine is not installed here
 PR_SET_PDEATHSIG: Final = 1
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_TICK: Final = os.sysconf("SC_CLK_TCK")  # a second
+_TICK: Final = os.sysconf("SC_CLK_TCK")  # ticks a second
 _UTIME: Final = 11  # in /proc/PID/stat after the name, and after it stime: proc_pid_stat(5)
 
 
@@ -58,8 +58,8 @@ def resident_mib(pid: int) -> int:
 def processor_seconds(pid: int) -> float:
     """The time that a process has had a processor; 0 for one that has just ended."""
     try:
-        # The name before the last bracket may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # The name before the last bracket may hold anything, half a character too.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICK
     except (FileNotFoundError, ProcessLookupError, IndexError):
         return 0.0

@@ -1,5 +1,6 @@
 """A worker that crashes, hangs or grows is replaced, and what it had in hand is not run again."""
 
+import os
 import signal
 import time
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ import pytest
 
 from emu import text, wire
 from fuzz.campaign import suspects
+from fuzz.campaign.crew import ASLEEP
 from fuzz.campaign.ends import cause, from_outside
 from fuzz.campaign.member import Limits, delay
 from fuzz.campaign.status import Snapshot, line
@@ -50,7 +52,6 @@ ENDS: Final = [
     ("crash", "SIGSEGV", "SIGSEGV, after"),
     # In a native loop, where no signal's handler in Python would ever run.
     ("hang", "hung", "hung: 1 s at work without a sign of life, after"),
-    ("stick", "hung", "hung: no sign of life for 2 s, after"),
     ("leak", "memory", "memory: "),
 ]
 
@@ -69,8 +70,7 @@ def test_a_worker_that_misbehaves_is_replaced_and_its_input_kept(
         if now.restarts and now.workers:
             raise KeyboardInterrupt  # it has spoken again
 
-    silence, busy = (2.0 if word == "stick" else 60.0), (1.0 if word == "hang" else 60.0)
-    limits = Limits(start=60.0, silence=silence, busy=busy, rss_mib=250)
+    limits = Limits(start=60.0, silence=60.0, busy=1.0, rss_mib=250)
     with pytest.raises(KeyboardInterrupt):
         run_campaign(endless(store.root, limits), watch)
     assert at_work[-1] == 1
@@ -80,6 +80,59 @@ def test_a_worker_that_misbehaves_is_replaced_and_its_input_kept(
     assert store.denied() == {kept.read_bytes()}
     if kind == "hung":
         assert "Fatal Python error: Aborted" in store.log_file(0).read_text()
+
+
+@needs_atheris
+def test_a_worker_that_is_silent_is_replaced_and_its_input_tried_alone(
+    tmp_path: Path, misbehaving: pytest.MonkeyPatch
+) -> None:
+    misbehaving.setenv("GFF_TEST_WORKER", "0 0.1 stick live")
+    store = Store(tmp_path / "c")
+    denied: set[bytes] = set()
+
+    def watch(now: Snapshot) -> None:
+        denied.update(store.denied())
+        if now.killed:
+            raise KeyboardInterrupt  # the input did no harm alone
+
+    with pytest.raises(KeyboardInterrupt):
+        # Were it the clock that tells how long it has been at work, it would be hung.
+        run_campaign(endless(store.root, Limits(silence=3.0, busy=1.0)), watch)
+    assert len(denied) == 1
+    assert list(store.harness.iterdir()) == []
+    assert "Fatal Python error: Aborted" in store.log_file(0).read_text()
+
+
+@needs_atheris
+def test_a_worker_that_goes_on_may_work_as_long_as_it_likes(tmp_path: Path) -> None:
+    seen: list[Snapshot] = []
+    limits = Limits(busy=0.5)
+    run_campaign(replace(endless(tmp_path / "c", limits), seconds=4.0), seen.append)
+    assert seen[-1].restarts == 0
+    assert list(Store(tmp_path / "c").harness.iterdir()) == []
+
+
+@needs_atheris
+def test_a_worker_is_not_to_blame_for_the_time_in_which_all_stood_still(tmp_path: Path) -> None:
+    store = Store(tmp_path / "c")
+    stopped: list[int] = []
+
+    def watch(now: Snapshot) -> None:
+        status = store.status(0)
+        if now.cases and status is not None and not stopped:
+            stopped.append(status.pid)
+            os.kill(status.pid, signal.SIGSTOP)
+            time.sleep(ASLEEP + 1)
+        elif len(stopped) == 1:
+            stopped.append(now.restarts)
+            os.kill(stopped[0], signal.SIGCONT)
+        elif stopped:
+            stopped.append(now.restarts)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(endless(store.root, Limits(silence=ASLEEP)), watch)
+    assert stopped[1:] == [0, 0]
 
 
 @needs_atheris

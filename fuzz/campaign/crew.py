@@ -81,6 +81,8 @@ class Crew:
         now = time.monotonic()
         asleep = now - self._looked_at > ASLEEP
         self._looked_at = now
+        if asleep:
+            self._suspects.forgive(now)
         for member in self._members:
             if asleep:
                 member.forgive(now)

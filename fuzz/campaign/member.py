@@ -1,8 +1,9 @@
 """One worker of a crew: the process it is at present, the signs of life it gives, and its ends.
 
-A worker that is silent or grows too large is killed. Whatever one died of, the input that it had in
-hand is kept apart with the reason, and no worker runs it again; if somebody else has killed it, not
-before the input was tried alone.
+A worker that is at one input for too long, silent or too large is killed. Whatever one died of, the
+input that it had in hand is kept apart with the reason, and no worker runs it again. Where the input
+may be innocent, because somebody else has killed the worker or a slow disk held it up, it is tried
+alone.
 """
 
 import signal
@@ -34,6 +35,7 @@ AT_ONCE: Final = 3  # short lives after which a worker is started again without 
 LONGEST_DELAY: Final = 60.0  # seconds
 LAST_WORDS: Final = 0.3  # seconds for a traceback of a worker that hangs
 LOOK_EVERY: Final = 0.5  # seconds
+SILENT: Final = "silent"  # begins the reason where a disk, not the input, may be to blame
 
 
 class CrewError(Exception):
@@ -44,8 +46,8 @@ class CrewError(Exception):
 class Limits:
     """What is borne: seconds without a sign of life, as a worker starts and later, and MiB.
 
-    ``busy``: of the later silence, the seconds that it may have a processor; one run of a case
-    takes less than a hundredth of that, however long it takes on a busy machine or a slow disk.
+    ``busy``: of the later silence, the seconds that it may have a processor; an input takes some
+    hundredths of one, however long that is on a busy machine or a slow disk.
     """
 
     start: float = 120.0
@@ -81,7 +83,7 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
         self._status: WorkerStatus | None = None
         self._started_at = self._sign_at = self._start_at = self._look_at = 0.0
-        self._pulse, self._busy_at = 0, 0.0
+        self._pulse, self._used_before = 0, 0.0
         self._killed_for = ""
 
     @property
@@ -144,7 +146,7 @@ class Member:
         self.starts += 1
         self._started_at = self._sign_at = now
         self._status, self._killed_for = None, ""
-        self._pulse, self._busy_at = 0, 0.0
+        self._pulse, self._used_before = 0, 0.0
 
     # LIFE
 
@@ -155,14 +157,13 @@ class Member:
         resident = resident_mib(pid)
         if resident > limits.rss_mib:
             return f"memory: {resident} MiB, where {limits.rss_mib} are allowed"
-        if self._status is None and not self._pulse:
-            patience = limits.start
-        elif processor_seconds(pid) - self._busy_at > limits.busy:
+        starting = self._status is None and not self._pulse
+        used = processor_seconds(pid) - self._used_before
+        if not starting and used > limits.busy:
             return f"hung: {limits.busy:.0f} s at work without a sign of life"
-        else:
-            patience = limits.silence
+        patience = limits.start if starting else limits.silence
         if now - self._sign_at > patience:
-            return f"hung: no sign of life for {patience:.0f} s"
+            return f"{SILENT}: no sign of life for {patience:.0f} s"
         return ""
 
     def _listen(self, pid: int, now: float) -> None:
@@ -174,10 +175,11 @@ class Member:
                 self.short_lives = 0
         elif beats == self._pulse:
             return
-        self._pulse, self._sign_at, self._busy_at = beats, now, processor_seconds(pid)
+        self._pulse, self._sign_at = beats, now
+        self._used_before = processor_seconds(pid)
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        if self._killed_for.startswith("hung"):
+        if self._killed_for.startswith(("hung", SILENT)):
             process.send_signal(signal.SIGABRT)  # it leaves a traceback, in a native loop too
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LAST_WORDS)
@@ -213,13 +215,14 @@ class Member:
     def _keep_input(self, code: int, lived: float, log: Path) -> None:
         reason = self._killed_for or cause(code)
         outside = not self._killed_for and from_outside(code)
+        doubtful = outside or self._killed_for.startswith(SILENT)
         data = held(self._store.hand_file(self.index))
         if not data:
             self.killed += outside
             return
         told = f"{reason}, after {lived:.1f} s\nworker {self.index}, whose log is {log}"
         name = f"{reason.partition(':')[0].replace(' ', '-')}-{sha1(data)}"
-        if outside:
+        if doubtful:
             self._suspects.add(name, data, told)
         else:
             self._store.record_death(name, data, told)

@@ -1,7 +1,7 @@
-"""Inputs that a worker had in hand when somebody else killed it: each is tried once more, alone.
+"""Inputs that a worker had in hand as it came to an end that may not be theirs: tried once, alone.
 
-The killer may have been a person, or the kernel for want of memory, and the input innocent. Nobody
-runs a suspect until it is tried; what a campaign does not come to try, the next run of it does.
+A person may have killed it, or the kernel for want of memory, or a slow disk may have held it up.
+Nobody runs a suspect until it is tried; what a campaign does not come to try, its next run does.
 """
 
 import os
@@ -63,6 +63,10 @@ class Suspects:
             self._end(process, f"hung for {PATIENCE:.0f} s")
         elif resident_mib(process.pid) > self._rss_mib:
             self._end(process, f"took more than {self._rss_mib} MiB")
+
+    def forgive(self, now: float) -> None:
+        """Nobody has looked for long: the one that is being tried has all its time again."""
+        self._late_at = now + PATIENCE
 
     def stop(self) -> None:
         """Leaves for another time what is not decided."""

@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -72,10 +74,9 @@ from fuzz.search.sighting import Observer
 
 EXAMPLES: Final = 2000  # in a row; Hypothesis remembers all of them
 _STRIDE: Final = 1 << 20  # between the seeds of two searches
-_FIRST: Final = 0  # what the VM has at its start: an object and a slot of this number
 STEPS: Final = 50  # rules in a case, at most: what Hypothesis does unless told otherwise
 
-_HOW: Final = settings(
+HOW: Final = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     database=None,
@@ -110,7 +111,7 @@ _RARE: Final[st.SearchStrategy[Step]] = st.one_of(
 )
 
 
-Some = tuple[int, int] | None  # of an object: an offset and a size in bytes; None: all of it
+Extent = tuple[int, int] | None  # of an object: an offset and a size in bytes; None: all of it
 
 
 class Part(NamedTuple):
@@ -125,14 +126,14 @@ class Part(NamedTuple):
         """Where it begins."""
         return Ref(self.number, self.offset)
 
-    def cut(self, some: Some) -> "Part":
-        """That of it, which may reach past its end."""
-        return self if some is None else Part(self.number, *some)
+    def cut(self, extent: Extent) -> "Part":
+        """These bytes of the object, which may lie past its end."""
+        return self if extent is None else Part(self.number, *extent)
 
 
 # Beside a bundle and not made of it: Hypothesis leaves a rule out while a bundle that is an
 # argument of it is empty, and gives the whole example up if it is hidden in another strategy.
-_SOME: Final[st.SearchStrategy[Some]] = st.none() | st.tuples(_PAGES, _SIZES)
+_EXTENTS: Final[st.SearchStrategy[Extent]] = st.none() | st.tuples(_PAGES, _SIZES)
 
 
 class _EndError(KeyboardInterrupt):
@@ -154,7 +155,6 @@ class Machine(RuleBasedStateMachine):
         self.steps: list[Step] = []
 
     @initialize(
-        target=slots,
         vm=st.builds(
             VmConfig,
             nisv_to_user=st.booleans(),
@@ -165,22 +165,31 @@ class Machine(RuleBasedStateMachine):
             nested=st.booleans(),
             protected=_SELDOM,
         ),
-        size=st.sampled_from(fresh.SIZES),
-        gmem=st.booleans(),
     )
-    def boot(self, vm: VmConfig, size: int, gmem: bool) -> int:
-        """The VM, which has some memory."""
+    def boot(self, vm: VmConfig) -> None:
+        """The VM."""
         self.vm = vm
-        number, whole = _FIRST, Ref(_FIRST, 0)
-        if gmem:
-            self.steps.append(CreateGmem(number, size, fresh.USABLE))
-            backing: tuple[Ref | None, Ref | None] = (None, whole)
-        else:
-            self.steps.append(CreateMem(number, size, MemKind.ANONYMOUS))
-            backing = (whole, None)
-        flags = int(MemFlag.GUEST_MEMFD) if gmem else 0
-        self.steps.append(SetMemslot(number, fresh.BASES[number], size, flags, *backing))
-        return number
+
+    @initialize(target=gmems, size=st.sampled_from(fresh.SIZES))
+    def first_gmem(self, size: int) -> Part:
+        """A guest_memfd, and slot 0 of it."""
+        whole = Part(0, 0, size)
+        self.steps.append(CreateGmem(whole.number, size, fresh.USABLE))
+        self.gmem_slot(whole, None, 0)
+        return whole
+
+    @initialize(target=mems, size=st.sampled_from(fresh.SIZES))
+    def first_mem(self, size: int) -> Part:
+        """Memory, and slot 1 of it."""
+        whole = Part(1, 0, size)
+        self.steps.append(CreateMem(whole.number, size, MemKind.ANONYMOUS))
+        self.mem_slot(whole, None, 0)
+        return whole
+
+    @initialize(target=slots)
+    def first_slots(self) -> MultipleResults[int]:
+        """Their slots can be used from the start."""
+        return multiple(0, 1)
 
     @rule(target=gmems, number=_NUMBERS, size=_SIZES, flags=_GMEM_FLAGS)
     def create_gmem(self, number: int, size: int, flags: int) -> Part:
@@ -194,19 +203,19 @@ class Machine(RuleBasedStateMachine):
         self.steps.append(CreateMem(number, size, kind))
         return Part(number, 0, size)
 
-    @rule(target=slots, whole=gmems, some=_SOME, flags=_SLOT_FLAGS)
-    def gmem_slot(self, whole: Part, some: Some, flags: int) -> int:
+    @rule(target=slots, whole=gmems, extent=_EXTENTS, flags=_SLOT_FLAGS)
+    def gmem_slot(self, whole: Part, extent: Extent, flags: int) -> int:
         """A slot of a guest_memfd that there is."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         number, gpa = part.number, fresh.BASES[part.number]
         flags |= MemFlag.GUEST_MEMFD
         self.steps.append(SetMemslot(number, gpa, part.size, flags, None, part.start))
         return number
 
-    @rule(target=slots, whole=mems, some=_SOME, flags=_SLOT_FLAGS)
-    def mem_slot(self, whole: Part, some: Some, flags: int) -> int:
+    @rule(target=slots, whole=mems, extent=_EXTENTS, flags=_SLOT_FLAGS)
+    def mem_slot(self, whole: Part, extent: Extent, flags: int) -> int:
         """A slot of memory that there is."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         number, gpa = part.number, fresh.BASES[part.number]
         self.steps.append(SetMemslot(number, gpa, part.size, flags, part.start, None))
         return number
@@ -246,10 +255,10 @@ class Machine(RuleBasedStateMachine):
         """No page can be charged, or again some."""
         self.steps.append(MemoryLimit(on))
 
-    @rule(whole=gmems, some=_SOME, hole=st.booleans())
-    def fallocate(self, whole: Part, some: Some, hole: bool) -> None:
+    @rule(whole=gmems, extent=_EXTENTS, hole=st.booleans())
+    def fallocate(self, whole: Part, extent: Extent, hole: bool) -> None:
         """Pages come or go."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         kind = PunchHole if hole else Allocate
         self.steps.append(kind(part.start, part.size))
 
@@ -258,40 +267,40 @@ class Machine(RuleBasedStateMachine):
         """The file goes."""
         self.steps.append(ReleaseGmem(gmem.number))
 
-    @rule(whole=gmems, some=_SOME)
-    def poison_gmem(self, whole: Part, some: Some) -> None:
+    @rule(whole=gmems, extent=_EXTENTS)
+    def poison_gmem(self, whole: Part, extent: Extent) -> None:
         """A memory error in a page of a file."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(PoisonGmem(part.start))
 
-    @rule(whole=mems, some=_SOME)
-    def poison_mem(self, whole: Part, some: Some) -> None:
+    @rule(whole=mems, extent=_EXTENTS)
+    def poison_mem(self, whole: Part, extent: Extent) -> None:
         """A memory error in a page of the VMM's."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(PoisonMem(part.start))
 
-    @rule(whole=mems, some=_SOME)
-    def unmap(self, whole: Part, some: Some) -> None:
+    @rule(whole=mems, extent=_EXTENTS)
+    def unmap(self, whole: Part, extent: Extent) -> None:
         """Memory of the VMM goes."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(Unmap(part.start, part.size))
 
-    @rule(whole=mems, some=_SOME, prot=st.sampled_from(fresh.PROTECTIONS))
-    def protect(self, whole: Part, some: Some, prot: Protection) -> None:
+    @rule(whole=mems, extent=_EXTENTS, prot=st.sampled_from(fresh.PROTECTIONS))
+    def protect(self, whole: Part, extent: Extent, prot: Protection) -> None:
         """Memory of the VMM becomes less accessible."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(Protect(part.start, part.size, prot))
 
-    @rule(whole=mems, some=_SOME)
-    def truncate(self, whole: Part, some: Some) -> None:
+    @rule(whole=mems, extent=_EXTENTS)
+    def truncate(self, whole: Part, extent: Extent) -> None:
         """The file behind memory gets shorter."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(Truncate(part.number, part.offset))
 
-    @rule(whole=mems, some=_SOME, mode=st.sampled_from(UserfaultMode))
-    def userfault(self, whole: Part, some: Some, mode: UserfaultMode) -> None:
+    @rule(whole=mems, extent=_EXTENTS, mode=st.sampled_from(UserfaultMode))
+    def userfault(self, whole: Part, extent: Extent, mode: UserfaultMode) -> None:
         """Faults of the VMM's memory go to a userfaultfd."""
-        part = whole.cut(some)
+        part = whole.cut(extent)
         self.steps.append(Userfault(part.start, part.size, mode))
 
     @rule(slot=slots, log=st.booleans())
@@ -345,7 +354,7 @@ class Search:
 
         for number in count(first * _STRIDE):
             with suppress(_EndError):
-                run_state_machine_as_test(seed(number)(Examined), settings=_HOW)
+                run_state_machine_as_test(seed(number)(Examined), settings=HOW)
             if self.ended:
                 return
 

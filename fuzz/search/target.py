@@ -39,8 +39,8 @@ SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 class Target:
     """One worker's search.
 
-    ``age`` tells the seconds since the campaign began; ``beat`` is called before every run of a
-    case but the first, so that somebody can see that it goes on.
+    ``age`` tells the seconds since the campaign began; ``beat`` is called again and again while a
+    case is shrunk, which takes long, so that somebody can see that it goes on.
     """
 
     def __init__(
