@@ -5,6 +5,8 @@ import signal
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +16,9 @@ from emu import text, wire
 from fuzz.campaign import suspects
 from fuzz.campaign.crew import ASLEEP
 from fuzz.campaign.ends import cause, from_outside
-from fuzz.campaign.member import Limits, delay
+from fuzz.campaign.member import LOOK_EVERY, Limits, delay
 from fuzz.campaign.status import Snapshot, line
-from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.campaign.supervisor import UPDATE, Settings, run_campaign
 from fuzz.campaign.suspects import Suspects
 from fuzz.directory.opening import create_store
 from fuzz.directory.series import samples
@@ -115,24 +117,28 @@ def test_a_worker_that_goes_on_may_work_as_long_as_it_likes(tmp_path: Path) -> N
 @needs_atheris
 def test_a_worker_is_not_to_blame_for_the_time_in_which_all_stood_still(tmp_path: Path) -> None:
     store = Store(tmp_path / "c")
-    stopped: list[int] = []
+    pids: list[int] = []
+    still, look = count(), ceil(LOOK_EVERY / UPDATE)
+    ends: list[int] = []
 
     def watch(now: Snapshot) -> None:
         status = store.status(0)
-        if now.cases and status is not None and not stopped:
-            stopped.append(status.pid)
+        if status is None:
+            return
+        if not pids:
+            pids.append(status.pid)
             os.kill(status.pid, signal.SIGSTOP)
-            time.sleep(ASLEEP + 1)
-        elif len(stopped) == 1:
-            stopped.append(now.restarts)
-            os.kill(stopped[0], signal.SIGCONT)
-        elif stopped:
-            stopped.append(now.restarts)
-            raise KeyboardInterrupt
+        match next(still):
+            case updates if updates == 3 * look:  # its last beats have been felt
+                time.sleep(ASLEEP + 1)
+            case updates if updates > 8 * look:  # and so has its silence
+                os.kill(status.pid, signal.SIGCONT)
+                ends.append(now.restarts)
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_campaign(endless(store.root, Limits(silence=ASLEEP)), watch)
-    assert stopped[1:] == [0, 0]
+    assert ends == [0]
 
 
 @needs_atheris
