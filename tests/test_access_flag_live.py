@@ -12,6 +12,7 @@ from emu.expectation import expected_lines
 from emu.kernels import KERNELS
 from emu.live import box
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs
 from emu.live.unsupported import Host, Unsupported, objection
 from emu.model import Model
 from emu.outcome import DirtyLog, Outcomes
@@ -49,7 +50,7 @@ def test_a_descriptor_that_could_show_is_refused(case: str, reason: str) -> None
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LiveMachine]:
-    with box.start(cached_image(nested=True).newer(), executor()) as started:
+    with box.start(cached_image(nested=True).newer(), executor(), Needs()) as started:
         yield LiveMachine(started)
 
 
@@ -85,6 +86,6 @@ def test_a_walk_that_finds_no_descriptor_is_not_played_as_one_that_does(
 
 @pytest.mark.live
 def test_a_cpu_that_is_known_not_to_set_them_is_not_asked() -> None:
-    with box.start(cached_image(), executor()) as started:
+    with box.start(cached_image(), executor(), Needs()) as started:
         older = not started.saved.image.qemu(nested=False).nests
         assert (Access.WALK_AF in LiveMachine(started).host.inert) == older

@@ -11,6 +11,7 @@ from emu import text
 from emu.case import Case
 from emu.live import debian
 from emu.live.fleet import Fleet
+from emu.live.needs import Needs
 from emu.live.pool import Pool
 from emu.live.unsupported import Unsupported
 from emu.outcome import Outcomes
@@ -35,7 +36,7 @@ class Confirmed(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with Pool(cached_image(), executor(), boxes=2, limit=LIMIT) as pool:
+    with Pool(cached_image(), executor(), Needs(), boxes=2, limit=LIMIT) as pool:
         yield Fleet(pool)
 
 

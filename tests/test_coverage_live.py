@@ -9,6 +9,7 @@ from emu import text
 from emu.live import source_lines
 from emu.live.build_variants import KCOV
 from emu.live.fleet import Fleet
+from emu.live.needs import Needs
 from emu.live.pool import Pool
 from emu.live.tracing import Reached, trace
 from tests.command import LEAK, Gff
@@ -28,7 +29,7 @@ def image() -> str:
 def reached(image: str, *cases: str) -> list[set[str]]:
     """The functions that each case reached."""
     functions = source_lines.load(image)
-    with Pool(cached_image(image), executor(), boxes=1, limit=60.0) as pool:
+    with Pool(cached_image(image), executor(), Needs(debugfs=True), boxes=1, limit=60.0) as pool:
         told = list(trace(Fleet(pool), [text.load(each) for each in cases]))
     found = []
     for each in told:

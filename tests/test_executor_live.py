@@ -13,6 +13,7 @@ from emu.case import Case
 from emu.expectation import ExpectedLine, ExpectedRun, expected_lines
 from emu.live import box
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs
 from emu.live.unsupported import Unsupported, objection
 from emu.outcome import DirtyLog, Outcomes, Refusal, describe
 from fuzz.mutation.mutate import Mutator
@@ -30,7 +31,7 @@ FILES = sorted(
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LiveMachine]:
-    with box.start(cached_image(), executor()) as started:
+    with box.start(cached_image(), executor(), Needs()) as started:
         yield LiveMachine(started)
 
 
@@ -202,7 +203,7 @@ def test_what_the_kernel_says_of_a_case_is_on_a_resumed_machines_console_with_it
     poisoned = text.load(
         f"{MEM} guest write64 slot0+0x1000; run; poison mem0+0x1000; run".replace(";", "\n") + "\n"
     )
-    with box.start(cached_image(), executor()) as started:
+    with box.start(cached_image(), executor(), Needs()) as started:
         machine = LiveMachine(started)
         said = []
         for _ in range(3):

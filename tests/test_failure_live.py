@@ -11,6 +11,7 @@ from emu.expectation import expected_lines
 from emu.live import box
 from emu.live.build_variants import KCOV
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs
 from emu.live.protocol import Kind
 from emu.live.unsupported import Unsupported, objection
 from emu.outcome import Outcomes, describe
@@ -33,7 +34,8 @@ READ = "guest read64 slot0+0x0\nrun\n"
 
 
 def started(config: str, kind: Kind, *, injecting: bool) -> Iterator[LiveMachine]:
-    with box.start(built_image("v7.3", config), executor(), injecting=injecting) as booted:
+    needed = Needs(injecting=injecting, debugfs=True)
+    with box.start(built_image("v7.3", config), executor(), needed) as booted:
         yield LiveMachine(booted, kind)
 
 

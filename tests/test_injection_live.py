@@ -15,6 +15,7 @@ from emu.kernels import KERNELS
 from emu.live import box
 from emu.live.gdbstub import Stub, StubError
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs
 from emu.live.trouble import BoxError
 from emu.live.unsupported import Unsupported, objection
 from emu.model import Model
@@ -40,7 +41,7 @@ REPORTED = "MEMORY_FAULT gpa=0x40000000 size=0x1000 flags=0x0 injected"
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LiveMachine]:
-    with box.start(cached_image(), executor(), injecting=True) as started:
+    with box.start(cached_image(), executor(), Needs(injecting=True)) as started:
         yield LiveMachine(started)
 
 
@@ -97,7 +98,7 @@ def test_a_stub_that_is_not_understood_costs_one_case_and_the_box_starts_anew(
         raise StubError(b"nonsense")
 
     case = text.load(f"{GMEM}fail kvm_gmem_get_pfn EIO\nguest read64 slot0+0x0\nrun\n")
-    with box.start(cached_image(), executor(), injecting=True) as started:
+    with box.start(cached_image(), executor(), Needs(injecting=True)) as started:
         machine = LiveMachine(started)
         monkeypatch.setattr(Stub, "registers", not_understood)
         with pytest.raises(BoxError, match=r"gone.*: QEMU's gdbstub said 'nonsense'"):
@@ -116,6 +117,6 @@ def test_a_kernel_without_the_function_plays_no_such_case(machine: LiveMachine) 
 
 
 def test_a_box_without_a_debugger_plays_none() -> None:
-    with box.start(cached_image(), executor()) as started:
+    with box.start(cached_image(), executor(), Needs()) as started:
         answer = LiveMachine(started).run(text.load("fail kvm_gmem_get_pfn EIO\nrun\n"))
     assert answer == Unsupported("a stock kernel injects no errors", 0)

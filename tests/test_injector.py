@@ -255,7 +255,7 @@ def test_a_box_gets_what_the_cases_need_and_no_more() -> None:
     plain = Case(VmConfig(), (Run(0),))
     failing_case = Case(VmConfig(), (Fail(Site.KVM_GMEM_GET_PFN, Errno.EIO, 1), Run(0)))
     assert needs([plain]) == Needs()
-    assert needs([plain, failing_case]) == Needs(injecting=True)
+    assert needs([plain, failing_case]) == Needs(injecting=True, debugfs=True)
     assert needs([Case(VmConfig(nested=True), ()), plain]) == Needs(nested=True)
 
 

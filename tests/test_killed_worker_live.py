@@ -13,6 +13,7 @@ from emu import text
 from emu.case import Case
 from emu.live import build
 from emu.live.fleet import LIMIT, Fleet, Lost
+from emu.live.needs import Needs
 from emu.live.pool import Pool
 from emu.outcome import Outcomes
 from tests.live_boxes import cached_image, executor
@@ -41,7 +42,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     executor()
     folder = tmp_path_factory.mktemp("killer")
     program = build.executor(folder, {KILLER.name: KILLER.read_text()})
-    with Pool(cached_image(), program, boxes=2, limit=LIMIT) as pool:
+    with Pool(cached_image(), program, Needs(), boxes=2, limit=LIMIT) as pool:
         yield Fleet(pool)
 
 

@@ -16,6 +16,7 @@ import emu
 from emu.live import box, debian
 from emu.live.box import Box
 from emu.live.console import Complaint
+from emu.live.needs import Needs
 from emu.live.pool import Answer, Pool
 from emu.live.saved import Saved
 from emu.live.trouble import BoxError
@@ -30,8 +31,9 @@ CAMPAIGN: Final = """
 import sys, time
 from pathlib import Path
 from emu.live import debian, images
+from emu.live.needs import Needs
 from emu.live.pool import Pool
-with Pool(images.image(debian.DEFAULT), Path(sys.argv[1]), boxes=2, limit=5) as pool:
+with Pool(images.image(debian.DEFAULT), Path(sys.argv[1]), Needs(), boxes=2, limit=5) as pool:
     print(len(list(pool.run([b"a", b"b"]))), flush=True)
     time.sleep(600)
 """
@@ -45,14 +47,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def saved(program: Path) -> Iterator[Saved]:
-    made = Saved(cached_image(), program)
+    made = Saved(cached_image(), program, Needs())
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
 def pool(program: Path) -> Iterator[Pool]:
-    with Pool(cached_image(), program, boxes=2, limit=LIMIT, spent=b"spent".__eq__) as made:
+    with Pool(
+        cached_image(), program, Needs(), boxes=2, limit=LIMIT, spent=b"spent".__eq__
+    ) as made:
         yield made
 
 
@@ -92,7 +96,7 @@ def test_a_restarted_box_answers_whatever_it_was_doing(saved: Saved) -> None:
 
 
 def test_a_nested_box_is_booted_anew_and_answers(program: Path) -> None:
-    with box.start(cached_image(nested=True), program, nested=True) as booted:
+    with box.start(cached_image(nested=True), program, Needs(nested=True)) as booted:
         booted.probe(LIMIT)
         booted.restart()
         booted.probe(LIMIT)
@@ -116,7 +120,7 @@ def test_a_program_that_ends_is_no_box_and_leaves_nothing(tmp_path: Path) -> Non
     descriptors = descriptors_open()
     processes = children()
     with pytest.raises(BoxError, match=r"before its executor was ready.*panic"):
-        box.start(image, program)
+        box.start(image, program, Needs())
     assert children() == processes
     assert descriptors_open() == descriptors
 
@@ -180,7 +184,7 @@ def test_a_box_that_cannot_start_anew_ends_a_run_with_the_reason(
     def refuse(*_: object) -> NoReturn:
         raise BoxError("no machine")
 
-    with Pool(cached_image(), program, boxes=2, limit=LIMIT) as made:
+    with Pool(cached_image(), program, Needs(), boxes=2, limit=LIMIT) as made:
         monkeypatch.setattr(made.saved, "resume", refuse)
         with pytest.raises(BoxError, match=r"^no machine$"):
             list(made.run([b"die"]))

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.live import apt, cache, images, initrd
+from emu.live import apt, cache, images, initrd, qemu
 from emu.live.arm64_image import inspect
 from emu.live.frames import LONGEST, FrameError, Unframer, framed
 from emu.live.images import Image, Qemu
 from emu.live.initrd import Entry
+from emu.live.needs import Needs
+from emu.live.qemu import Wiring
 from emu.live.trouble import MissingPartError, RequestError
 from tests.command import Gff
 from tests.live_repository import boot_image
@@ -97,6 +99,14 @@ def test_a_box_takes_the_first_qemu_that_can_do_it() -> None:
 def test_without_a_qemu_that_can_do_it_the_one_to_fetch_is_named() -> None:
     with pytest.raises(MissingPartError, match="gff live fetch qemu"):
         image(FAST).qemu(nested=True)
+
+
+@pytest.mark.parametrize(
+    ("needed", "without"), [(Needs(), True), (Needs(injecting=True, debugfs=True), False)]
+)
+def test_a_box_boots_with_debugfs_only_where_it_is_needed(needed: Needs, without: bool) -> None:
+    words = qemu.command(image(FAST), needed, Wiring(3, 4, 5))
+    assert ("debugfs=off" in words[words.index("-append") + 1].split()) == without
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from emu import casefile
 from emu.expectation import ExpectedLine, ExpectedRun, expected_lines
 from emu.live import box
 from emu.live.machine import LiveMachine
+from emu.live.needs import Needs
 from emu.outcome import Outcomes, describe
 from tests.live_boxes import cached_image, executor
 
@@ -34,7 +35,7 @@ NESTED = (
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LiveMachine]:
-    with box.start(cached_image(nested=True), executor(), nested=True) as started:
+    with box.start(cached_image(nested=True), executor(), Needs(nested=True)) as started:
         yield LiveMachine(started)
 
 

@@ -125,10 +125,9 @@ def live_fleet(image: str, boxes: int, needed: Needs) -> Iterator[Fleet]:
         with Pool(
             found.newer() if needed.updating else found,
             program,
+            needed,
             boxes=boxes,
             limit=NESTED_LIMIT if needed.nested else LIMIT,
-            nested=needed.nested,
-            injecting=needed.injecting,
         ) as pool:
             yield Fleet(pool)
 
@@ -143,9 +142,10 @@ def _needs(cases: Sequence[Case], by: Injector) -> Needs:
 
 
 def _box(image: Image, program: Path, needed: Needs, nests: bool) -> Box:
-    nested = needed.nested and nests  # else the cases that need it are unsupported
+    # Where it cannot nest, the cases that need it are unsupported.
+    given = needed._replace(nested=needed.nested and nests)
     chosen = image.newer() if needed.updating else image
-    return box.start(chosen, program, nested=nested, injecting=needed.injecting)
+    return box.start(chosen, program, given)
 
 
 def modelled(linux: str) -> str:

@@ -19,6 +19,7 @@ from emu.live.console import Console, ConsoleFinding
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
 from emu.live.injector import HOOK, Injector
+from emu.live.needs import Needs
 from emu.live.protocol import greeting
 from emu.live.saved import BOOT_LIMIT, Saved, ended, first_frame, last_words
 from emu.live.trouble import BoxError
@@ -122,13 +123,13 @@ class Box:
             self.channel, qemus = socket.socketpair()
             stack.enter_context(qemus)
             stub = None
-            if self.saved.injecting:
+            if self.saved.needed.injecting:
                 self._stub, stub = socket.socketpair()
                 stack.enter_context(stub)
             self._process = self.saved.resume(qemus, self.console, self._errors, stub)
         with ExitStack() as failed:
             failed.callback(self._end)
-            if self.saved.nested:
+            if self.saved.needed.nested:
                 first_frame(self.channel, time.monotonic() + BOOT_LIMIT)
                 self.channel.settimeout(None)
             if self._stub is not None:
@@ -150,6 +151,6 @@ def _injector(stub: socket.socket, hello: bytes, end: Callable[[], None]) -> Inj
     return Injector(stub, functions, end) if HOOK in functions else None
 
 
-def start(image: Image, executor: Path, *, nested: bool = False, injecting: bool = False) -> Box:
+def start(image: Image, executor: Path, needed: Needs) -> Box:
     """A box of its own: booted, saved, and resumed."""
-    return Box(Saved(image, executor, nested=nested, injecting=injecting), owns=True)
+    return Box(Saved(image, executor, needed), owns=True)

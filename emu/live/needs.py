@@ -12,12 +12,14 @@ from emu.steps import Guest, Step
 class Needs(NamedTuple):
     """``nested``: a CPU and a kernel for guests with EL2. ``injecting``: a debugger's injector.
 
-    ``updating``: a CPU that sets access flags.
+    ``updating``: a CPU that sets access flags. ``debugfs``: the kernel's own means to fail, and to
+    tell what is reached; with it every VM and vCPU takes longer to make.
     """
 
     nested: bool = False
     injecting: bool = False
     updating: bool = False
+    debugfs: bool = False
 
 
 def needs(cases: Iterable[Case]) -> Needs:
@@ -27,7 +29,7 @@ def needs(cases: Iterable[Case]) -> Needs:
         nested = nested or case.vm.nested
         injecting = injecting or any(isinstance(step, Fail) for step in case.steps)
         updating = updating or any(_updates(step) for step in case.steps)
-    return Needs(nested, injecting, updating)
+    return Needs(nested, injecting, updating, debugfs=injecting)
 
 
 def _updates(step: Step) -> bool:

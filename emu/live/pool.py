@@ -17,6 +17,7 @@ from emu.live.box import Box
 from emu.live.console import ConsoleFinding
 from emu.live.frames import FrameError, Unframer, framed
 from emu.live.images import Image
+from emu.live.needs import Needs
 from emu.live.saved import Saved
 from emu.live.trouble import BoxError
 
@@ -119,18 +120,17 @@ class Pool:
         self,
         image: Image,
         executor: Path,
+        needed: Needs,
         *,
         boxes: int,
         limit: float,
-        nested: bool = False,
-        injecting: bool = False,
         spent: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         """``limit``: seconds that a box may take for one request."""
         self._limit = limit
         self._spent = spent
         with ExitStack() as stack:
-            self.saved: Final = Saved(image, executor, nested=nested, injecting=injecting)
+            self.saved: Final = Saved(image, executor, needed)
             stack.callback(self.saved.close)
             self._selector = stack.enter_context(selectors.DefaultSelector())
             self._lanes = [_Lane(stack.enter_context(Box(self.saved))) for _ in range(boxes)]

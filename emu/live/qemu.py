@@ -10,6 +10,7 @@ from typing import IO, Final
 
 from emu.live.images import Image, Qemu, Transport
 from emu.live.injector import TELL_FUNCTIONS
+from emu.live.needs import Needs
 from emu.live.trouble import MissingPartError
 
 MEMORY: Final = 512  # MiB
@@ -44,13 +45,13 @@ class Wiring:
         return tuple(each for each in every if each is not None)
 
 
-def command(image: Image, *, nested: bool, injecting: bool, wiring: Wiring) -> list[str]:
+def command(image: Image, needed: Needs, wiring: Wiring) -> list[str]:
     """The words that start a box. Those of a saved and a resumed one differ in the wiring only."""
-    qemu = image.qemu(nested=nested)
+    qemu = image.qemu(nested=needed.nested)
     return [
-        *_machine(qemu, nested=nested),
+        *_machine(qemu, nested=needed.nested),
         *("-kernel", str(image.kernel), "-initrd", _path(wiring.initrd)),
-        *("-append", _command_line(nested=nested, injecting=injecting)),
+        *("-append", _command_line(needed)),
         *("-chardev", f"file,id=console,path={_path(wiring.console)},append=on"),
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=port,fd={wiring.port}"),
@@ -100,12 +101,16 @@ def _machine(qemu: Qemu, *, nested: bool) -> tuple[str, ...]:
     )
 
 
-def _command_line(*, nested: bool, injecting: bool) -> str:
+def _command_line(needed: Needs) -> str:
     # With VHE a resumed machine loses its timer interrupts and stops after a while.
-    mode = f"{_KERNEL} kvm-arm.mode={'nested' if nested else 'nvhe'}"
+    words = [_KERNEL, f"kvm-arm.mode={'nested' if needed.nested else 'nvhe'}"]
+    if not needed.debugfs:
+        words.append("debugfs=off")
     # A nested machine is booted each time: its functions are to be where they were.
     # A kernel that knows no nokaslr hands it on to the executor, behind the first word.
-    return f"{mode} {TELL_FUNCTIONS} nokaslr" if injecting else mode
+    if needed.injecting:
+        words += [TELL_FUNCTIONS, "nokaslr"]
+    return " ".join(words)
 
 
 def _debugger(descriptor: int | None) -> tuple[str, ...]:

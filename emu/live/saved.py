@@ -16,6 +16,7 @@ from emu.live.frames import FrameError, Unframer
 from emu.live.images import Image
 from emu.live.initrd import initrd
 from emu.live.monitor import Monitor
+from emu.live.needs import Needs
 from emu.live.qemu import Wiring
 from emu.live.trouble import BoxError, RequestError
 
@@ -36,13 +37,9 @@ class Saved:
     until then.
     """
 
-    def __init__(
-        self, image: Image, executor: Path, *, nested: bool = False, injecting: bool = False
-    ) -> None:
-        """``injecting``: its boxes have an ``emu.live.injector``."""
+    def __init__(self, image: Image, executor: Path, needed: Needs) -> None:
         self.image: Final = image
-        self.nested: Final = nested
-        self.injecting: Final = injecting
+        self.needed: Final = needed
         self.hello = b""
         self.complaints: tuple[ConsoleFinding, ...] = ()
         self.boot_seconds = 0.0
@@ -61,7 +58,7 @@ class Saved:
     @property
     def lacking(self) -> frozenset[Access]:
         """What its CPU is known not to do: what it would come to need not be found out."""
-        return frozenset() if self.image.qemu(nested=self.nested).nests else _BEFORE_NESTING
+        return frozenset() if self.image.qemu(nested=self.needed.nested).nests else _BEFORE_NESTING
 
     def resume(
         self,
@@ -74,7 +71,7 @@ class Saved:
 
         A nested one says ``hello`` again when it is ready.
         """
-        if self.nested:
+        if self.needed.nested:
             wiring = self._wiring(port, console, debugger=debugger)
             return qemu.spawn(self._command(wiring), wiring, errors)
         # A description of its own: each reads from the beginning.
@@ -110,7 +107,7 @@ class Saved:
                 self.hello = first_frame(port, start + BOOT_LIMIT)
                 self.boot_seconds = time.monotonic() - start
                 self.complaints = console.findings()
-                if not self.nested:
+                if not self.needed.nested:
                     monitor.save(self._state.fileno(), SAVE_LIMIT)
             except BoxError as error:
                 raise BoxError(
@@ -119,7 +116,7 @@ class Saved:
             self.save_seconds = time.monotonic() - start - self.boot_seconds
 
     def _command(self, wiring: Wiring) -> list[str]:
-        return qemu.command(self.image, nested=self.nested, injecting=self.injecting, wiring=wiring)
+        return qemu.command(self.image, self.needed, wiring)
 
     def _wiring(
         self,

@@ -25,7 +25,7 @@ from triage.durations import seconds
 from triage.ending import Status, UserError
 from triage.inputs import unknown, whole_number
 from triage.observation import live_fleet, modelled
-from triage.screen import note, show, show_json
+from triage.screen import complain, show, show_json
 
 _CASES: Final = 1000
 _BOXES: Final = min(3, len(os.sched_getaffinity(0)))
@@ -109,7 +109,7 @@ def conform(
         cases = _CASES if length is None else MOST
     if kernel is not None:
         _known(kernel)
-    needed = Needs(nested, inject)
+    needed = Needs(nested, inject, debugfs=True)
     with ExitStack() as stack:
         with _telling("interrupted before a case was played"):
             paths = case_files(corpus_dir())
@@ -139,7 +139,7 @@ def _telling(words: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        note(f"gff: {words}")
+        complain(words)
         raise
 
 

@@ -12,6 +12,7 @@ from emu.live.build_variants import MODELS
 from emu.live.debian import Part
 from emu.live.fetch import Fetched, Source
 from emu.live.images import Image, Transport
+from emu.live.needs import Needs
 from triage.commands.options import Json
 from triage.ending import Status, UserError
 from triage.inputs import unknown
@@ -165,7 +166,7 @@ def _view(fetched: Fetched) -> FetchedView:
 
 
 def _booted(image: Image, executor: Path, nested: bool) -> Booted:
-    with box.start(image, executor, nested=nested) as started:
+    with box.start(image, executor, Needs(nested, debugfs=True)) as started:
         saved = started.saved
         resumed = time.monotonic()
         started.restart()

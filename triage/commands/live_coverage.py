@@ -95,8 +95,9 @@ class _Run:
         if not given:
             return
         cases = [each.case for each in given]
+        needed = needs(cases)._replace(debugfs=True)
         self._tell()
-        with live_fleet(self._image, min(boxes, len(given)), needs(cases)) as fleet:
+        with live_fleet(self._image, min(boxes, len(given)), needed) as fleet:
             self._linux = fleet.host.kernel
             for each in trace(fleet, cases):
                 self._note(given[each.number], each)

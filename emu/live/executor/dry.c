@@ -5,8 +5,11 @@
 #include "init.h"
 #include "worker.h"
 
-void worker_prepare(void)
+struct desk *worker_prepare(void)
 {
+	static struct desk desk;
+
+	return &desk;
 }
 
 size_t describe_host(uint8_t *into, size_t room)

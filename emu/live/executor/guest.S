@@ -15,6 +15,11 @@
 	mrs	\reg, tpidr_el1
 	.endm
 
+	.macro record reg, number /* DATA_RECORD times that, behind x9 */
+	add	\reg, \number, \number, lsl #1
+	add	\reg, x9, \reg, lsl #4
+	.endm
+
 guest_page:
 guest_next:
 	data	x9
@@ -25,10 +30,9 @@ guest_next:
 	str	x10, [x9, #DATA_AT]
 	add	x12, x10, #1
 	str	x12, [x9, #DATA_TAKEN]
-	add	x13, x9, #(ENTRY_PAGES - DATA_PAGE)
-	add	x13, x13, x10, lsl #ENTRY_SHIFT
-	ldp	x14, x15, [x13]
-	ldp	x16, x18, [x13, #16]
+	record	x13, x10
+	ldp	x14, x15, [x13, #DATA_ENTRY]
+	ldp	x16, x18, [x13, #(DATA_ENTRY + 16)]
 	cbnz	x18, enter
 	mrs	x17, ttbr1_el1
 	eor	x17, x17, x16
@@ -95,7 +99,7 @@ note_it:
 	sub	x14, x10, #NOTES
 	cbz	x14, guest_next
 	ldr	x11, [x9, #DATA_AT]
-	add	x14, x9, x10, lsl #NOTE_SHIFT
+	record	x14, x10
 	str	w11, [x14, #DATA_NOTE]
 	str	w12, [x14, #(DATA_NOTE + 4)]
 	str	x13, [x14, #(DATA_NOTE + 8)]

@@ -42,8 +42,11 @@ struct note {
 
 struct data {
 	volatile uint64_t taken, queued, at, notes;
-	uint64_t zero[4];
-	volatile struct note note[NOTES];
+	uint64_t unused[4];
+	struct {
+		struct entry entry;
+		volatile struct note note;
+	} record[ENTRIES];
 };
 
 static uint64_t data_page(const struct vm *vm)
@@ -53,18 +56,20 @@ static uint64_t data_page(const struct vm *vm)
 
 static struct data *data(const struct vm *vm)
 {
-	_Static_assert(offsetof(struct data, note) == DATA_NOTE, "as the guest has it");
+	_Static_assert(offsetof(struct data, record[0].note) == DATA_NOTE, "as the guest has it");
+	_Static_assert(offsetof(struct data, record[1].entry) == DATA_ENTRY + DATA_RECORD, "the same");
+	_Static_assert(sizeof(struct data) <= VCPU_STRIDE, "it has room");
 	return (struct data *)(void *)(harness_memory + data_page(vm));
 }
 
-static struct entry *entries(const struct vm *vm)
+static struct entry *entry_at(const struct vm *vm, uint64_t number)
 {
-	return (struct entry *)(void *)(harness_memory + data_page(vm) + ENTRY_PAGES - DATA_PAGE);
+	return &data(vm)->record[number].entry;
 }
 
 void guest_reset(const struct vm *vm)
 {
-	memset(data(vm), 0, sizeof(struct data));
+	data(vm)->taken = data(vm)->queued = data(vm)->notes = 0;
 	data(vm)->at = NO_ENTRY;
 }
 
@@ -145,7 +150,7 @@ static struct entry entry_for(const struct pending *pending, uint64_t asid)
 void guest_add(struct vm *vm, const struct pending *pending)
 {
 	vm->now->program[vm->now->queued] = *pending;
-	entries(vm)[vm->now->queued] = entry_for(pending, vm->now->queued + 1);
+	*entry_at(vm, vm->now->queued) = entry_for(pending, vm->now->queued + 1);
 	vm->l2_ran |= pending->owner != OWNER_L1;
 	data(vm)->queued = ++vm->now->queued;
 }
@@ -155,6 +160,11 @@ void guest_touch(struct vm *vm, uint64_t address)
 	guest_add(vm, &(struct pending){ 0, ACCESS_READ8, OWNER_L1, address });
 	if (vm->nested && vm->warms_l2)
 		guest_add(vm, &(struct pending){ 0, ACCESS_READ8, OWNER_L2, address });
+}
+
+void guest_begin(const struct vm *vm)
+{
+	set_pc(vm, image_next());
 }
 
 void guest_forget(struct vm *vm)
@@ -170,9 +180,10 @@ static uint64_t ttbr1_id(const struct vm *vm)
 	return vm->nested ? TTBR1_EL2 : TTBR1_EL1;
 }
 
-static void start_access(const struct vm *vm, const struct entry *entry)
+/* Before the first access they are zero: by the reset, or by the resident code at the bell. */
+static void start_access(const struct vm *vm, const struct entry *entry, bool first)
 {
-	for (uint32_t i = 0; i < 31; i++)
+	for (uint32_t i = 0; i < (first ? 2 : 31); i++)
 		set_register(vm, x_register(i), i == 1 ? entry->x1 : i == 28 ? DOORBELL : 0);
 	set_register(vm, ttbr1_id(vm), entry->ttbr1);
 	set_pc(vm, entry->pc);
@@ -181,7 +192,7 @@ static void start_access(const struct vm *vm, const struct entry *entry)
 bool guest_leave_bell(const struct vm *vm)
 {
 	const uint64_t next = data(vm)->taken, at = pc(vm);
-	const struct entry *entry = &entries(vm)[next];
+	const struct entry *entry = entry_at(vm, next);
 
 	if (next == vm->now->queued || (at != image_bell() && at != image_next()))
 		return false;
@@ -193,7 +204,7 @@ bool guest_leave_bell(const struct vm *vm)
 		return false; /* the TLB is the guest's to invalidate */
 	data(vm)->at = next;
 	data(vm)->taken = next + 1;
-	start_access(vm, entry);
+	start_access(vm, entry, next == 0);
 	return true;
 }
 
@@ -245,7 +256,7 @@ static bool changed(const struct vm *vm, uint64_t entry)
 	const uint8_t access = vm->now->program[entry].access;
 
 	for (uint32_t i = 0; i < 31; i++) {
-		uint64_t expected = i == 1 ? entries(vm)[entry].x1 : i == 28 ? DOORBELL : 0;
+		uint64_t expected = i == 1 ? entry_at(vm, entry)->x1 : i == 28 ? DOORBELL : 0;
 
 		if (get_register(vm, x_register(i)) != expected)
 			return true;
@@ -363,7 +374,7 @@ uint32_t guest_exceptions(struct vm *vm, const struct standing *standing, struct
 	const bool told = vm->now->noted && !data(vm)->notes; /* its handler did not run since */
 
 	for (uint64_t i = vm->now->noted; i < data(vm)->notes; i++) {
-		const volatile struct note *note = &data(vm)->note[i];
+		const volatile struct note *note = &data(vm)->record[i].note;
 
 		count += add_exception(vm, note->entry, note->esr, note->elr, into + count);
 	}

@@ -21,7 +21,8 @@ void guest_reset(const struct vm *vm); /* an empty queue */
 void guest_start(const struct vm *vm);
 void guest_touch_queues(const struct vm *vm); /* for a vCPU that does nothing else */
 void guest_touch(struct vm *vm, uint64_t address); /* an access of the harness's own */
-void guest_forget(struct vm *vm);                  /* the harness's own accesses are done */
+void guest_begin(const struct vm *vm); /* the resident code takes them; no access has begun */
+void guest_forget(struct vm *vm); /* the harness's own accesses are done */
 
 void guest_add(struct vm *vm, const struct pending *pending);
 /* For the next access, if the bell is not rung yet; a cold guest's first code may not be there. */

@@ -14,9 +14,7 @@
 #define SPARE_PAGE 0x80000
 /* The queues: in no page of the host's that has code or tables, as a cold guest finds them mapped. */
 #define DATA_PAGE 0x90000
-#define ENTRY_PAGES 0x91000
-#define ENTRY_PAGE_COUNT 2
-#define VCPU_STRIDE 0x3000 /* from one vCPU's data page to the next one's */
+#define VCPU_STRIDE 0x3000 /* from one vCPU's data to the next one's */
 #define FORERUNNER_PAGE 0x9f000 /* its code: behind the queues of four vCPUs, and its own */
 
 /* HCR_EL2 of L1, which runs as a host does: RW, TGE, E2H. */
@@ -26,19 +24,17 @@
 #define ACCESS_CODE 0x200
 #define VECTORS 0x800
 
-/* In a data page, which TPIDR_EL1 holds the address of. */
+/* In a vCPU's data, which TPIDR_EL1 holds the address of. */
 #define DATA_TAKEN 0  /* entries that the guest has begun */
 #define DATA_QUEUED 8 /* entries that the VMM has written */
 #define DATA_AT 16    /* the entry that the guest is at, or NO_ENTRY */
 #define DATA_NOTES 24 /* exceptions noted */
-#define DATA_NOTE 64  /* the first note: entry u32, ESR_EL1 u32, ELR_EL1 u64 */
-#define NOTE_SHIFT 4
+#define DATA_ENTRY 64 /* the first entry: PC, x1, TTBR1_EL1 and 0; for L2, VNCR_EL2 and HCR_EL2 */
+#define DATA_NOTE 96  /* the first note: entry u32, ESR_EL1 u32, ELR_EL1 u64 */
+#define DATA_RECORD 48 /* from one entry to the next: few of both are in one page */
 #define NOTES 252
+#define ENTRIES NOTES
 
 #define ACCESS_CODE_L2 0x800 /* in L2_PAGE */
-
-/* An entry: PC, x1, TTBR1_EL1 and 0; for L2, VNCR_EL2 and HCR_EL2 in their places. */
-#define ENTRY_SHIFT 5
-#define ENTRIES NOTES
 
 #endif

@@ -103,11 +103,15 @@ static void note_completion(struct vm *vm, uint32_t flags, int error)
  */
 static void touch_harness(struct vm *vm)
 {
+	const uint64_t queue = DATA_ENTRY + (vm->played->count + 1) * DATA_RECORD;
 	uint64_t touched_tables = 1; /* the first one translates the harness itself */
 
-	for (uint32_t page = 0; page < ENTRY_PAGE_COUNT; page++)
-		guest_touch(vm, HARNESS_BASE + ENTRY_PAGES + vm_index(vm) * VCPU_STRIDE +
-					page * 0x1000);
+	/*
+	 * The queue, as far as the case can come. The resident code touches its first page; L2 has to
+	 * come to some page for what it runs by.
+	 */
+	for (uint64_t part = vm->nested ? 0 : 0x1000; part < queue; part += 0x1000)
+		guest_touch(vm, HARNESS_BASE + DATA_PAGE + vm_index(vm) * VCPU_STRIDE + part);
 	for (uint32_t i = 0; i < vm->played->count; i++) {
 		const struct record *step = &vm->played->steps[i];
 		uint64_t addresses[] = { step->x, step->x + step->y };
@@ -152,7 +156,7 @@ static void warm_up_vcpu(struct vm *vm)
 	struct signals seen;
 
 	touch_harness(vm);
-	guest_leave_bell(vm);
+	guest_begin(vm);
 	run_to_bell(vm);
 	if (kvm_run(vm, RUN_IMMEDIATE_EXIT, &seen) != EINTR) /* completes the doorbell's store */
 		vm_failed(vm, "KVM_RUN with immediate_exit");

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 
 #include "access_flag.h"
@@ -13,6 +12,7 @@
 #include "guest.h"
 #include "image.h"
 #include "nested.h"
+#include "shared.h"
 
 #define SYSTEM_REGISTER(op1, crn, crm, op2) ARM64_SYS_REG(3, op1, crn, crm, op2)
 #define PSTATE_EL1H 0x2c5 /* D, I and F are masked, SError is not */
@@ -42,14 +42,7 @@ void harness_make(void)
 	const size_t slot = HARNESS_SIZE / 2;
 
 	/* To guest and VMM alike it could be a block: whether it is, KVM has to look up. */
-	uint8_t *room = mmap(NULL, 2 * slot, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (room == MAP_FAILED)
-		abort();
-	harness_memory = room + (-(uintptr_t)room & (slot - 1));
-	if (mmap(harness_memory, slot, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-		abort();
+	harness_memory = shared_memory(slot, slot);
 	image_write();
 }
 
@@ -159,7 +152,7 @@ static void make_vcpus(struct vm *vm)
 	const struct guest_case *played = vm->played;
 
 	for (uint32_t i = 0; i <= FORERUNNER; i++)
-		vm->vcpus[i].fd = -1;
+		vm->vcpus[i] = (struct vcpu){ .fd = -1, .program = vm->programs[i] };
 	vm->now = &vm->vcpus[0];
 	make_vcpu(vm);
 	for (uint32_t i = 0; i < played->count; i++) {
@@ -195,7 +188,6 @@ void vm_make(struct vm *vm, int kvm)
 	vm->nested = vm->played->flags & VM_NESTED;
 	if (vm->nested && ask(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_EL2) <= 0)
 		report_objection(vm->report, HOST_LACKS, KVM_CAP_ARM_EL2);
-	vm->event = eventfd(0, EFD_CLOEXEC);
 	for (uint32_t i = 0; i < OBJECTS; i++)
 		vm->gmems[i].fd = vm->memory[i].file = -1;
 	if (vm->played->ipa_bits > limit)

@@ -50,7 +50,7 @@ struct vcpu {
 	bool completing; /* an MMIO exit waits for the next KVM_RUN */
 	bool entered;    /* since the VMM sent it past an access */
 	uint32_t noted;  /* exceptions that were told before their handler ran */
-	struct pending program[ENTRIES];
+	struct pending *program;
 	uint32_t queued;
 };
 
@@ -65,13 +65,15 @@ struct vm {
 	const struct guest_case *played;
 	struct report *report;
 	int kvm, fd;
-	int event; /* of every ioeventfd */
+	int event; /* of every ioeventfd, where there is one */
 	struct vcpu vcpus[VCPUS + 1];
 	struct vcpu *now; /* whose steps are being done */
-	struct base bases[MAX_STEPS];
-	uint32_t named;
 	struct object memory[OBJECTS];
 	struct gmem gmems[OBJECTS];
+	/* The rest is long, and little of it is used. */
+	uint32_t named;
+	struct base bases[MAX_STEPS];
+	struct pending programs[VCPUS + 1][ENTRIES];
 };
 
 void harness_make(void);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -19,6 +20,7 @@
 #include "kcov.h"
 #include "limit.h"
 #include "run.h"
+#include "shared.h"
 #include "steps.h"
 #include "stranger.h"
 #include "userfault.h"
@@ -27,16 +29,30 @@
 #define TIME_LIMIT 60
 #define TIME_LIMIT_NESTED 240
 
-static struct report *report;
+#define KVM "/dev/kvm"
 
-void worker_prepare(void)
+/*
+ * A read of a worker's brings in all that is in the same 64 KiB: of a short case everything but the
+ * frame that asks for it.
+ */
+#define BROUGHT_IN 0x10000
+
+static struct {
+	struct desk desk;
+	struct vm vm;
+	struct report report;
+} *shared;
+static struct report *report;
+static int kvm;
+
+struct desk *worker_prepare(void)
 {
 	sigset_t blocked;
 
-	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (report == MAP_FAILED)
-		abort();
+	shared = shared_memory(sizeof(*shared), BROUGHT_IN);
+	memset(shared, 0, sizeof(*shared)); /* it is there from now on */
+	report = &shared->report;
+	kvm = open(KVM, O_RDWR | O_CLOEXEC);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGCHLD);
 	sigaddset(&blocked, SIGUSR1);
@@ -44,6 +60,7 @@ void worker_prepare(void)
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* nothing of the executor's own is huge */
 	harness_make();
+	return &shared->desk;
 }
 
 /* THE WORKER */
@@ -94,42 +111,44 @@ static void do_steps(struct vm *vm)
 
 static _Noreturn void work(const struct guest_case *played, enum kind kind)
 {
-	static struct vm vm;
+	struct vm *vm = &shared->vm;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (has_kind(played, MEM_THP))
 		prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
 	run_prepare();
-	vm.played = played;
-	vm.report = report;
-	vm.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm.kvm < 0)
-		vm_failed(&vm, "/dev/kvm");
+	memset(vm, 0, offsetof(struct vm, bases)); /* what is in the rest is counted */
+	vm->played = played;
+	vm->report = report;
+	vm->kvm = kvm < 0 ? open(KVM, O_RDWR | O_CLOEXEC) : kvm; /* for the reason */
+	if (vm->kvm < 0)
+		vm_failed(vm, KVM);
 	if (played->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
 		report_objection(report, HOST_PAGE, (uint32_t)sysconf(_SC_PAGESIZE));
-	vm.warms_l2 = has(played, OP_GUEST_L2, 0) || has(played, OP_FAIL, 0);
-	vm.sets_flags = has_access(played, ACCESS_WALK_AF);
-	if (vm.sets_flags)
-		access_flag_prepare(&vm);
-	vm_make(&vm, vm.kvm);
+	vm->warms_l2 = has(played, OP_GUEST_L2, 0) || has(played, OP_FAIL, 0);
+	vm->event = has(played, OP_IOEVENTFD, 0) ? eventfd(0, EFD_CLOEXEC) : -1;
+	vm->sets_flags = has_access(played, ACCESS_WALK_AF);
+	if (vm->sets_flags)
+		access_flag_prepare(vm);
+	vm_make(vm, vm->kvm);
 	if (kind == KIND_TRACED)
 		kcov_prepare(report);
 	if (has(played, OP_RUN, RUN_OTHER_MM))
-		stranger_start(&vm);
+		stranger_start(vm);
 	if (has(played, OP_USERFAULT, 0))
-		userfault_prepare(&vm);
+		userfault_prepare(vm);
 	if (has(played, OP_FAIL, 0))
-		inject_begin(&vm, kind == KIND_ALLOCATING);
+		inject_begin(vm, kind == KIND_ALLOCATING);
 	if (has(played, OP_MEMORY_LIMIT, 0))
-		limit_prepare(&vm);
+		limit_prepare(vm);
 	if (played->flags & VM_COLD)
-		run_forerunner(&vm);
+		run_forerunner(vm);
 	else
-		run_warm_up(&vm);
+		run_warm_up(vm);
 	if (kind == KIND_TRACED)
 		kcov_begin(report);
-	do_steps(&vm);
-	inject_end(&vm);
+	do_steps(vm);
+	inject_end(vm);
 	stranger_end();
 	if (kind == KIND_TRACED)
 		kcov_done(report);

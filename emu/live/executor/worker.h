@@ -6,7 +6,13 @@
 #include "case.h"
 #include "frame.h"
 
-void worker_prepare(void);
+/* What comes in. */
+struct desk {
+	struct frame asked;
+	struct guest_case played;
+};
+
+struct desk *worker_prepare(void);
 /* The kind of the frame that asks for it, which says how. */
 void play(const struct channel *channel, uint32_t id, const struct guest_case *played,
 	  enum kind kind);
