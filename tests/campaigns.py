@@ -33,6 +33,7 @@ class Past:
     spoke_s_ago: float = 0.0
     workers: int = 2
     restarts: int = 0
+    waiting: int = 0
     differed: int = 0
 
 
@@ -52,6 +53,7 @@ def sample(past: Past, seconds: float) -> Sample:
         questions=0,
         harness_crashes=0,
         restarts=past.restarts,
+        waiting=past.waiting,
         rss_mib=91,
         rerun=int(seconds),
         differed=past.differed,

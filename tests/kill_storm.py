@@ -113,11 +113,11 @@ class Storm:
     def at_work(self) -> list[int]:
         """The workers of the present run that have spoken."""
         children = _children(self._running().pid)
-        return [it.pid for it in self.store.statuses().values() if it.pid in children]
+        return [it.pid for it in self.store.statuses([]).values() if it.pid in children]
 
     def cases(self) -> int:
         """How many cases were run so far."""
-        return sum(status.cases for status in self.store.statuses().values())
+        return sum(status.cases for status in self.store.statuses([]).values())
 
     def rate(self, seconds: float) -> float:
         """Cases a second over the next seconds."""

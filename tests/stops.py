@@ -63,7 +63,7 @@ def stopped(root: Path, workers: int, kernels: list[str], after: float, seed: in
         process.wait()
         end = time.monotonic() - told
         listener.join()
-    killed = sum(not status.finished for status in Store(root).statuses().values())
+    killed = sum(not status.finished for status in Store(root).statuses([]).values())
     return Stopped(summary[0] - told, end, killed)
 
 

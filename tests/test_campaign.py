@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,14 +17,20 @@ from typing import Final
 import msgspec
 import pytest
 
-from fuzz.campaign.member import CrewError
-from fuzz.campaign.status import Snapshot, SummaryLine, as_json, line
+from fuzz.campaign import resume
+from fuzz.campaign.member import CrewError, Limits, Member
+from fuzz.campaign.rejudging import RejudgingError
+from fuzz.campaign.status import Snapshot, SummaryLine, as_json
 from fuzz.campaign.supervisor import Settings, run_campaign
+from fuzz.campaign.suspects import Suspects
 from fuzz.directory.opening import create_store, open_store
 from fuzz.directory.store import Store, StoreError
 from fuzz.guidance.coverage import Mode
+from fuzz.halting import Flag
 from fuzz.oracle.contract import Reading
-from tests.test_store import configuration
+from tests.test_store import configuration, finding
+from tests.test_target import orders
+from triage.campaign_line import campaign_line
 
 CHECKOUT: Final = Path(__file__).parent.parent
 LEAK: Final = "v7.3--C2-gmem_abort-natural"
@@ -60,7 +68,7 @@ def test_the_leak_is_found_and_the_number_of_cases_is_exact(tmp_path: Path) -> N
     assert leak.size.steps == 5
     assert updates[-1] == summary.snapshot
     assert leak.count > 10  # of the cases after the one that found it, too
-    assert LEAK in line(summary.snapshot).plain or len(summary.snapshot.findings) > 1
+    assert LEAK in campaign_line(summary.snapshot) or len(summary.snapshot.findings) > 1
     assert open_store(tmp_path / "c").findings() == list(summary.snapshot.findings)
 
 
@@ -139,6 +147,42 @@ def test_branches_of_another_model_are_forgotten(tmp_path: Path) -> None:
     known.configure(msgspec.structs.replace(before, code=code))
     other = run_campaign(replace(settings(tmp_path / "c"), cases=10), ignore).snapshot
     assert 0 < other.arms <= last.arms_known == other.arms_known
+
+
+def _stopped(_store: Store, _stop: Flag) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _killed(_store: Store, _stop: Flag) -> None:
+    raise SystemExit
+
+
+def _in_vain(_store: Store, _stop: Flag) -> None:
+    raise RejudgingError("no time")
+
+
+@needs_atheris
+@pytest.mark.parametrize("end", [_stopped, _killed, _in_vain])
+def test_what_a_resume_did_not_come_to_do_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[Store, Flag], None]
+) -> None:
+    wanted = replace(settings(tmp_path / "c"), cases=10)
+    run_campaign(wanted, ignore)
+    known = open_store(tmp_path / "c")
+    known.record(finding())
+    now = known.configuration()
+    assert now.code is not None
+    code = msgspec.structs.replace(now.code, judge="another")
+    known.configure(msgspec.structs.replace(now, code=code))
+    with monkeypatch.context() as during, suppress(SystemExit):
+        during.setattr(resume, "judged_again", end)
+        run_campaign(wanted, ignore)
+    notes: list[str] = []
+    run_campaign(wanted, ignore, notes.append)
+    assert [line[:22] for line in notes] == ["findings judged again:"]
+    assert known.configuration().code == now.code
+    run_campaign(wanted, ignore, notes.append)
+    assert len(notes) == 1  # nothing has changed since
 
 
 @needs_atheris
@@ -228,7 +272,7 @@ def test_a_worker_that_dies_is_started_again(tmp_path: Path, number: signal.Sign
     if number is signal.SIGKILL:
         # That was somebody else, and what it had in hand was tried alone.
         assert summary.snapshot.killed == 1
-        assert "1 restart, 1 killed from outside" in line(summary.snapshot).plain
+        assert "1 restart of workers, 1 killed from outside" in campaign_line(summary.snapshot)
         assert list(store.harness.iterdir()) == []
         return
     assert summary.snapshot.killed == 0
@@ -252,6 +296,28 @@ def test_a_worker_that_somebody_ends_in_good_order_is_started_again(tmp_path: Pa
     summary = run_campaign(replace(settings(store.root), cases=6000), end_once)
     now = summary.snapshot
     assert (now.cases, now.restarts, now.killed) == (6000, 1, 1)
+
+
+def test_a_worker_that_died_with_nothing_left_to_do_is_one_of_those_that_there_were(
+    tmp_path: Path,
+) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    suspects = Suspects(store, ("v7.3",), Reading.STRICT, 512)
+    given = orders(store, "v7.3")
+    worker = Member(0, store, Limits(), suspects, lambda starts: None if starts else given)
+    idle = Member(1, store, Limits(), suspects, lambda _: None)
+    deadline = time.monotonic() + 30
+    while not worker.done:
+        assert time.monotonic() < deadline
+        for each in (worker, idle):
+            each.tend(time.monotonic())
+        if (said := worker.status) is not None and worker.alive is not None:
+            store.set_status(1, said)  # as if of an earlier run
+            worker.alive.kill()
+        time.sleep(0.02)
+    assert worker.status == store.status(0)
+    assert worker.status is not None
+    assert (idle.done, idle.status) == (True, None)
 
 
 @needs_atheris
@@ -291,10 +357,10 @@ def started(campaign: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     )
     store = Store(campaign)
     deadline = time.monotonic() + 20
-    while len(store.statuses()) < 2:
+    while len(store.statuses([])) < 2:
         assert time.monotonic() < deadline, "no worker spoke"
         time.sleep(0.05)
-    return process, [status.pid for status in store.statuses().values()]
+    return process, [status.pid for status in store.statuses([]).values()]
 
 
 def is_running(pid: int) -> bool:

@@ -154,7 +154,9 @@ def test_a_course_that_is_followed_grows_is_thinned_and_may_be_torn(tmp_path: Pa
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_screen_fits_and_says_what_matters(tmp_path: Path, width: int) -> None:
-    with running(tmp_path / "some", Past(restarts=2, differed=3), finding(LEAK, "v7.3", 30.0)):
+    past = Past(restarts=2, waiting=1, differed=3)
+    with running(tmp_path / "some", past, finding(LEAK, "v7.3", 30.0)) as store:
+        store.record_death("hung-0", b"", "hung")
         shown = drawn(replace(overview(str(tmp_path / "some")), directory=Path("some")), width)
     assert max(map(len, shown.splitlines())) <= width
     for each in [
@@ -165,11 +167,15 @@ def test_the_screen_fits_and_says_what_matters(tmp_path: Path, width: int) -> No
         "findings 1, 1 natural",
         "run again 3,600 on a fresh machine, 3 differed (0.08%)",
         "contract 2 of 18 clauses put to the test, in 2 ways; not C3, C4",
-        "trouble 2 restarts of workers",
+        "trouble 2 restarts of workers, see workers/ 1 worker dying again and again, see workers/",
+        "1 input that no worker is to run again, see harness/",
         "1 3,600,000 1,000 599 91 MiB v7.3",
         f"59:30 ago {LEAK} on v7.3 -1 ENOMEM",
     ]:
         assert each in words(shown), each
+    assert "crashed" not in shown
+    # Once it has ended, nobody waits any more.
+    assert overview(str(tmp_path / "some")).snapshot.waiting == 0
 
 
 def test_a_terminal_without_unicode_has_no_bars(tmp_path: Path) -> None:

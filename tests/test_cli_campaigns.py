@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
 import pytest
 
-from fuzz.campaign.status import Summary, snapshot
+from fuzz.campaign.status import Summary, SummaryLine, snapshot
 from fuzz.campaign.supervisor import Settings
-from fuzz.directory.store import StoreError
+from fuzz.directory.store import Oddities, StoreError
 from tests.command import LEAK, Ended, Gff, campaign, finding
 
 
@@ -174,6 +175,26 @@ def test_a_campaign_ends_with_a_table_and_the_case_of_its_first_natural_finding(
     assert ended.out.endswith(f"next: gff triage show {signatures[0]} campaign\n")
 
 
+def test_a_campaign_tells_at_its_end_what_went_wrong_and_where_to_look(
+    call: Gff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = snapshot(
+        [], [], at_work=[], restarts=3, oddities=Oddities(1, 2, 4), waiting=1, killed=2
+    )
+    over = Summary(("v7.3",), replace(ended, cases=1000))
+    monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: over)
+    for each in [
+        "3 restarts of workers, 2 killed from outside: campaign/workers",
+        "1 worker dying again and again: campaign/workers",
+        "4 inputs that no worker is to run again: campaign/harness",
+        "gff itself crashed on 2 cases: campaign/harness",
+        "model and expectation differ on 1 case: campaign/questions",
+    ]:
+        assert each in call("fuzz", "--for", "1s").out.splitlines()
+    told = msgspec.json.decode(call("fuzz", "--for", "1s", "--json").out, type=SummaryLine)
+    assert (told.restarts, told.killed, told.harness_crashes, told.denied) == (3, 2, 2, 4)
+
+
 def test_a_campaign_that_is_refused_is_not_said_to_go_on(call: Gff, tmp_path: Path) -> None:
     known = campaign(tmp_path / "campaign", finding("C2-gmem_abort-natural", "v7.3", 1.0))
     with known.claimed():
@@ -192,6 +213,7 @@ def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:
     assert Path("campaign/report.html").is_file()
     assert list(made) == [
         *("cases", "seconds", "cases_per_second", "workers", "kernels", "findings", "questions"),
+        *("restarts", "killed", "harness_crashes", "denied"),
     ]
     assert isinstance(made["findings"], list)
     assert "C2-gmem_abort-natural" in {each["signature"] for each in made["findings"]}

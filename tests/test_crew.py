@@ -17,7 +17,7 @@ from fuzz.campaign import suspects
 from fuzz.campaign.crew import ASLEEP
 from fuzz.campaign.ends import cause, from_outside
 from fuzz.campaign.member import LOOK_EVERY, Limits, delay
-from fuzz.campaign.status import Snapshot, line
+from fuzz.campaign.status import Snapshot
 from fuzz.campaign.supervisor import UPDATE, Settings, run_campaign
 from fuzz.campaign.suspects import Suspects
 from fuzz.directory.opening import create_store
@@ -32,6 +32,7 @@ from fuzz.search.search import Search
 from tests.test_campaign import LEAK, is_running, needs_atheris, settings, started
 from tests.test_store import configuration
 from tests.test_target import LEAKING
+from triage.campaign_line import campaign_line
 
 MISBEHAVIOUR: Final = Path(__file__).parent / "misbehaviour"
 DATA: Final = wire.encode(text.load(LEAKING))
@@ -150,7 +151,7 @@ def test_a_worker_that_dies_again_and_again_is_left_alone_and_the_others_go_on(
 
     def watch(now: Snapshot) -> None:
         if now.waiting and now.cases:
-            said.append(line(now).plain)
+            said.append(campaign_line(now))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

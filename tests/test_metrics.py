@@ -49,7 +49,8 @@ def exposed(directory: str) -> str:
 def some(tmp_path: Path) -> Iterator[str]:
     """A campaign of two workers that runs."""
     leak = finding("C2-gmem_abort-natural", "v7.3", 30.0, count=5)
-    with running(tmp_path / "some", Past(restarts=2), leak):
+    with running(tmp_path / "some", Past(restarts=2, waiting=1), leak) as store:
+        store.record_death("hung-0", b"", "hung")
         yield str(tmp_path / "some")
 
 
@@ -63,6 +64,8 @@ def test_every_metric_is_valid_and_has_its_value(some: str) -> None:
     assert value["gff_readable",] == value["gff_running",] == 1
     assert value["gff_cases_total",] == 7_200_000
     assert value["gff_worker_restarts_total",] == 2
+    assert value["gff_workers_waiting",] == value["gff_denied_inputs",] == 1
+    assert value["gff_harness_crashes_total",] == 0
     assert value["gff_worker_cases_per_second", "1"] == 1000
     assert value["gff_worker_resident_bytes", "1"] == 91 << 20
     assert value["gff_clause_runs_total", "C1"] == 14

@@ -98,7 +98,7 @@ def test_the_page_tells_what_the_campaign_found(tmp_path: Path) -> None:
         "time 1:00:00 all runs together",
         "7,200,000",
         "0 of 3,600 run again differed",
-        "crashed cases; 2 restarts, 0 questions",
+        "crashed cases; 2 restarts, 0 denied inputs, 0 questions",
         "C2-gmem_abort-natural on v7.3 natural claim (model)",
         "after an injected error observed",
         "9 of 10 times on debian-7.3, Linux 7.3.4",

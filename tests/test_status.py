@@ -1,13 +1,18 @@
 """What a campaign says of itself."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from fuzz.campaign.status import Snapshot, line, snapshot
-from fuzz.directory.store import WorkerStatus
-from tests.test_store import finding
+from fuzz.campaign.recorder import Recorder
+from fuzz.campaign.status import Snapshot, snapshot
+from fuzz.directory.opening import create_store
+from fuzz.directory.series import samples
+from fuzz.directory.store import Oddities, WorkerStatus
+from tests.test_store import configuration, finding
+from triage.campaign_line import campaign_line
 
 QUIET: Final = Snapshot(
     workers=2,
@@ -47,7 +52,7 @@ LINES: Final = [
         replace(QUIET, arms_known=0, restarts=1, harness_crashes=2, mutator_incidents=3),
         (
             "62 s | 1,234,567 cases | 12,346/s a worker | 2 workers | 0 findings"
-            " | 1 restart | 2 harness crashes | 3 mutator incidents"
+            " | 1 restart of workers | gff itself crashed on 2 cases | 3 mutator incidents"
         ),
     ),
 ]
@@ -55,7 +60,7 @@ LINES: Final = [
 
 @pytest.mark.parametrize(("now", "words"), LINES)
 def test_the_status_line_says_what_matters(now: Snapshot, words: str) -> None:
-    assert line(now).plain == words
+    assert campaign_line(now) == words
 
 
 def status(*, cases: int, before: int, seconds: float) -> WorkerStatus:
@@ -77,7 +82,7 @@ def status(*, cases: int, before: int, seconds: float) -> WorkerStatus:
 def test_cases_are_of_all_runs_and_the_rate_is_of_this_one() -> None:
     idle = status(cases=999, before=0, seconds=1.0)
     at_work = [status(cases=1000 * n, before=50, seconds=1.0) for n in (1, 2, 4)]
-    now = snapshot([idle, *at_work], [NEW], at_work=at_work, restarts=5, questions=3)
+    now = snapshot([idle, *at_work], [NEW], at_work=at_work, restarts=5, oddities=Oddities(3, 1, 2))
     assert now == Snapshot(
         workers=3,
         cases=999 + 7150,
@@ -86,11 +91,27 @@ def test_cases_are_of_all_runs_and_the_rate_is_of_this_one() -> None:
         arms=400,
         arms_known=300,
         restarts=5,
-        harness_crashes=3,
-        mutator_incidents=6,
+        harness_crashes=4,
+        mutator_incidents=8,
         questions=3,
         findings=(NEW,),
+        denied=2,
     )
+
+
+def test_what_is_kept_tells_of_crashes_where_a_workers_word_is_lost() -> None:
+    assert (
+        snapshot([], [], at_work=[], restarts=0, oddities=Oddities(crashes=2)).harness_crashes == 2
+    )
+
+
+def test_a_sample_has_what_the_campaign_says_of_itself(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "c", configuration())
+    now = replace(QUIET, restarts=3, killed=1, waiting=2, harness_crashes=4, questions=5)
+    Recorder(store, {}).record(now, {})
+    (sample,) = samples(store.root)
+    assert (sample.restarts, sample.killed, sample.waiting) == (3, 1, 2)
+    assert (sample.harness_crashes, sample.questions, sample.cases) == (4, 5, QUIET.cases)
 
 
 def test_a_campaign_of_which_nothing_is_known_yet_is_all_zeros() -> None:

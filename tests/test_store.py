@@ -1,6 +1,7 @@
 """The campaign directory: nothing torn, nothing lost, nothing taken for what it is not."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,7 +16,15 @@ from fuzz.directory import durable
 from fuzz.directory.configuration import FORMAT, Configuration, Versions
 from fuzz.directory.finding import Backing, Finding, Machine, Size, State, merged
 from fuzz.directory.opening import create_store, open_store
-from fuzz.directory.store import HARNESS_LIMIT, Store, StoreError, WorkerStatus
+from fuzz.directory.records import RecordError
+from fuzz.directory.store import (
+    HARNESS_LIMIT,
+    QUESTIONS_LIMIT,
+    Oddities,
+    Store,
+    StoreError,
+    WorkerStatus,
+)
 
 NOON: Final = datetime(2026, 5, 7, 12, 0, tzinfo=UTC)
 TEXT: Final = "guest read64 slot0+0x0\nrun\n"
@@ -215,6 +224,36 @@ def test_a_case_file_that_was_not_written_any_more_is_made_good(
         assert case.read_text() == TEXT
 
 
+def test_a_finding_that_is_seen_has_its_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[str]] = []
+    flush = os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append({path.name for path in (store.root / "findings").glob("[!.]*")})
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    store.record(finding())
+    name = finding().name
+    assert seen[-1] == {f"{name}.json", f"{name}.case"}
+    assert all(f"{name}.case" in names for names in seen)
+
+
+def test_a_case_whose_finding_was_not_written_any_more_is_set_aside(store: Store) -> None:
+    folder = store.root / "findings"
+    store.record(finding())
+    for name in ("alone", "damaged"):
+        (folder / f"{name}.case").write_text(TEXT)
+    (folder / "damaged.json.damaged").write_text("{")
+    with store.claimed():
+        pass
+    assert {path.name for path in folder.glob("*.case*")} == {
+        f"{finding().name}.case",
+        "alone.case.damaged",
+        "damaged.case",
+    }
+
+
 def test_a_lock_goes_with_its_holder(store: Store) -> None:
     holder = f"""
 import os
@@ -271,12 +310,41 @@ def test_the_status_of_every_worker_is_there(store: Store) -> None:
     assert store.statuses() == {11: status}
 
 
+def test_a_status_that_is_damaged_is_named_and_the_others_are_there(store: Store) -> None:
+    path = store.root / "workers" / "7.json"
+    path.write_text("{")
+    with pytest.raises(StoreError, match=f"{path}: damaged: "):
+        store.statuses()
+    bad: list[RecordError] = []
+    assert store.statuses(bad) == {}
+    assert [each.path for each in bad] == [path]
+
+
+def test_questions_are_kept_up_to_a_limit_and_what_is_half_written_is_none(store: Store) -> None:
+    for number in range(5):
+        (store.questions / f"{durable.TEMPORARY}1-{number}.case").touch()
+    kept = [store.record_question(f"clean--{n}", "") for n in range(QUESTIONS_LIMIT + 5)]
+    assert sum(kept) == QUESTIONS_LIMIT
+
+
 def test_an_input_on_which_we_went_wrong_is_kept_once_for_each_place(store: Store) -> None:
     assert store.record_harness_crash("KeyError-run-7", b"one", "Traceback 1")
     assert not store.record_harness_crash("KeyError-run-7", b"two", "Traceback 2")
     assert (store.harness / "KeyError-run-7.bytes").read_bytes() == b"one"
     assert (store.harness / "KeyError-run-7.txt").read_text() == "Traceback 1"
     assert store.findings() == []
+
+
+def test_what_is_kept_is_counted_by_kind(store: Store) -> None:
+    for name in ("differed-0", "KeyError-run-7"):
+        store.record_harness_crash(name, b"", "")
+    for name in ("hung-1", "SIGSEGV-2", "silent-3"):
+        store.record_death(name, b"", "")
+    store.record_question("clean--why", "")
+    for folder in (store.questions, store.harness):
+        for suffix in (".case", ".bytes"):
+            (folder / f"{durable.TEMPORARY}1-x{suffix}").touch()
+    assert store.oddities() == Oddities(questions=1, crashes=1, denied=3)
 
 
 def test_there_is_an_end_to_keeping_our_mistakes(store: Store) -> None:

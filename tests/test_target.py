@@ -18,6 +18,7 @@ from fuzz.directory.opening import create_store
 from fuzz.directory.store import Store
 from fuzz.guidance.coverage import Arms, Mode
 from fuzz.guidance.feedback import Feedback
+from fuzz.mutation.mutate import MAX_SIZE
 from fuzz.oracle.contract import Reading
 from fuzz.search.orders import Engine, Orders
 from fuzz.search.search import Search
@@ -206,13 +207,11 @@ def test_asking_leaves_no_marks_behind(store: Store, monkeypatch: pytest.MonkeyP
     assert not any(arms.counts)
 
 
-# BRANCHES
+# A WORKER
 
 
-def test_every_branch_is_noted_that_the_inputs_of_an_earlier_run_reach(store: Store) -> None:
-    arms = Arms()
-    places = [arms.add("a module", line) for line in range(100)]
-    orders = Orders(
+def orders(store: Store, kernel: str) -> Orders:
+    return Orders(
         campaign=store.root,
         index=0,
         seed=1,
@@ -223,11 +222,33 @@ def test_every_branch_is_noted_that_the_inputs_of_an_earlier_run_reach(store: St
         coverage=Mode.COUNTERS,
         reading=Reading.STRICT,
         parent=os.getpid(),
-        kernels=("clean",),
+        kernels=(kernel,),
     )
-    search = Search(orders, store, arms, nullcontext())
+
+
+def test_every_branch_is_noted_that_the_inputs_of_an_earlier_run_reach(store: Store) -> None:
+    arms = Arms()
+    places = [arms.add("a module", line) for line in range(100)]
+    search = Search(orders(store, "clean"), store, arms, nullcontext())
     for place in places:
         search.feedback.clear()
         arms.counts[place] = 1
         search.test_one_input(b"")
     assert search.feedback.arms_seen == len(places)
+
+
+def test_a_worker_that_is_started_again_goes_on_counting_our_mistakes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fuzz.search.search.STATUS_EVERY", 0.0)
+    monkeypatch.setattr("fuzz.search.search.CHECK_EVERY", 1)
+    monkeypatch.setitem(KERNELS, "v7.3", Stumbling())
+    for crashes in (2, 4):
+        search = Search(orders(store, "v7.3"), store, Arms(), nullcontext())
+        search.test_one_input(data(LEAKING))  # is run before the first mutant, and no case
+        search.mutate(b"", MAX_SIZE, 0)
+        for _ in range(2):
+            search.test_one_input(data(LEAKING))
+        status = store.status(0)
+        assert status is not None
+        assert (status.cases, status.harness_crashes) == (crashes, crashes)

@@ -8,9 +8,9 @@ from typing import Final, TextIO
 from rich.console import Group
 from rich.live import Live
 
-from fuzz.campaign import status
 from fuzz.campaign.status import Snapshot
 from triage.advice import advice
+from triage.campaign_line import campaign_line
 from triage.ending import UserError
 from triage.findings import one_line
 from triage.overview import Reader
@@ -38,7 +38,7 @@ class CampaignProgress:
             self._announcer.say(now.findings, self._line)
             for line in self._quiet.news():
                 note(line)
-            self._line.update(status.line(now).plain)
+            self._line.update(campaign_line(now))
             return
         for finding in self._announcer.news(now.findings):
             self._announce(one_line(finding), self._screen)

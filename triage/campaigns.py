@@ -11,8 +11,7 @@ from fuzz.directory.records import RecordError
 from fuzz.directory.store import FINDINGS, Store, StoreError
 from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
-from triage.invocation import own_name
-from triage.screen import note
+from triage.screen import complain_of
 
 DEFAULT: Final = "campaign"
 _RANKS: Final = {clause.id: rank for rank, clause in enumerate(CLAUSES)}
@@ -37,8 +36,7 @@ def read_campaign(directory: str) -> Found:
     except OSError as error:
         raise UserError(f"{error.filename or directory}: {error.strerror}") from error
     damaged = tuple(map(str, bad))
-    for each in damaged:
-        note(f"{own_name()}: {each}; left out")
+    complain_of(damaged)
     return Found(ordered(findings), damaged)
 
 

@@ -15,8 +15,7 @@ from emu.tokens import Line
 from fuzz.oracle.contract import CLAUSES
 from triage.ending import UserError
 from triage.inputs import unknown
-from triage.invocation import own_name
-from triage.screen import note, printable
+from triage.screen import complain, printable
 
 LIMIT: Final = 16 << 20  # bytes; far above any case, and far below what would fill the memory
 SUFFIX: Final = ".case"
@@ -46,7 +45,7 @@ def read_all(names: Sequence[str], read: Callable[[str], T]) -> list[T]:
     if len(wrong) > _NAMED:
         wrong[_NAMED - 1 :] = [UserError(f"{len(wrong) - _NAMED + 1:,} more files are wrong")]
     for each in wrong[:-1]:
-        note(f"{own_name()}: {each}")
+        complain(str(each))
     if wrong:
         raise wrong[-1]
     return done

@@ -7,7 +7,7 @@ from typing import Final
 import typer
 
 from triage.ending import MissingError, OutputError, ReaderGoneError, Status, UserError
-from triage.screen import note
+from triage.screen import complain
 from triage.streams import give_up_output, prepare
 
 _OURS: Final = ("emu", "fuzz", "triage")
@@ -60,5 +60,5 @@ def _misused(error: typer.TyperException) -> int:
 
 
 def _complain(message: str, status: Status) -> int:
-    note(f"gff: {message}")
+    complain(message)
     return status

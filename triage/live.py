@@ -1,13 +1,12 @@
 """The troubles of the live machine, as every command tells them."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emu.live.build import BuildError
 from emu.live.trouble import BoxError, MissingPartError, RequestError
 from triage.ending import MissingError, UserError
-from triage.screen import printable
+from triage.screen import complain
 
 
 @contextmanager
@@ -20,5 +19,5 @@ def live_errors() -> Iterator[None]:
     except (BoxError, BuildError, MissingPartError) as error:
         *lines, last = str(error).splitlines() or [""]
         for line in lines:  # several things may be missing, or a compiler had more to say
-            sys.stderr.write(f"gff: {printable(line)}\n")
+            complain(line)
         raise MissingError(last) from None

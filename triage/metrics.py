@@ -88,10 +88,13 @@ def _campaign(now: Overview) -> Iterator[Metric]:
     yield _gauge("gff_branches_known", "Branches of the model.", shot.arms_known)
     yield _gauge("gff_questions", "Cases on which model and expectation differ.", shot.questions)
     crashes = "Cases on which gff itself crashed."
-    yield _counter("gff_harness_crashes", crashes, now.harness_crashes)
+    yield _counter("gff_harness_crashes", crashes, shot.harness_crashes)
+    yield _gauge("gff_denied_inputs", "Inputs that no worker is to run again.", shot.denied)
     yield _counter("gff_worker_restarts", "Workers started again.", shot.restarts)
     outside = "Of these, after somebody else had killed them."
     yield _counter("gff_worker_kills", outside, shot.killed)
+    waiting = "Workers that died too often to be started again at once."
+    yield _gauge("gff_workers_waiting", waiting, shot.waiting)
     yield _gauge("gff_damaged_files", "Files that are left out.", len(now.damaged))
 
 

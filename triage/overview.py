@@ -47,7 +47,6 @@ class Overview:
     workers: tuple[tuple[int, WorkerStatus], ...]
     samples: tuple[Sample, ...]
     coverage: Coverage
-    harness_crashes: int
     damaged: tuple[str, ...] = ()
 
     @property
@@ -107,7 +106,8 @@ def _overview(store: Store, follower: Follower) -> Overview:
             findings,
             at_work=list(workers.values()),
             restarts=course[-1].restarts if course else 0,
-            questions=store.questions_kept(),
+            oddities=store.oddities(),
+            waiting=course[-1].waiting if course and holder.alive else 0,
             killed=course[-1].killed if course else 0,
         ),
     )
@@ -121,7 +121,6 @@ def _overview(store: Store, follower: Follower) -> Overview:
         workers=tuple(sorted(workers.items())),
         samples=tuple(course),
         coverage=coverage,
-        harness_crashes=max(store.harness_kept(), shot.harness_crashes),
         damaged=tuple(map(str, bad)),
     )
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Final, TextIO
 
 import msgspec
@@ -49,6 +50,17 @@ def note(line: str) -> None:
     """One line on standard error."""
     sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()
+
+
+def complain(words: str) -> None:
+    """What stands in the way, or is amiss, on standard error."""
+    note(f"gff: {words}")
+
+
+def complain_of(damaged: Iterable[str]) -> None:
+    """Of files that are left out."""
+    for each in damaged:
+        complain(f"{each}; left out")
 
 
 def printable(text: str) -> str:

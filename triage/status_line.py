@@ -24,9 +24,11 @@ class WorkerLine(msgspec.Struct, frozen=True):
 class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign at one moment. ``cases_per_second`` is each worker's, the median of them.
 
-    ``quiet_s``: how long there was no new path, None where that is not known. ``widening``: what
-    the campaign did not use; empty as long as it finds something new. ``pid``: the process that is
-    at work there, or was killed. ``damaged``: files that are left out, each with the reason.
+    ``quiet_s``: how long there was no new path, None where that is not known. ``waiting``: workers
+    that died so often that they are left alone for a while. ``denied``: inputs of which workers
+    died, or may have. ``widening``: what the campaign did not use; empty as long as it finds
+    something new. ``pid``: the process that is at work there, or was killed. ``damaged``: files
+    that are left out, each with the reason.
     """
 
     campaign: str
@@ -45,7 +47,9 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     restarts: int
     killed: int
+    waiting: int
     harness_crashes: int
+    denied: int
     questions: int
     rerun: int
     differed: int
@@ -77,7 +81,9 @@ def status_line(now: Overview) -> StatusLine:
         quiet_s=None if now.quiet_s is None else round(now.quiet_s, 1),
         restarts=shot.restarts,
         killed=shot.killed,
-        harness_crashes=now.harness_crashes,
+        waiting=shot.waiting,
+        harness_crashes=shot.harness_crashes,
+        denied=shot.denied,
         questions=shot.questions,
         rerun=latest.rerun if latest else 0,
         differed=latest.differed if latest else 0,

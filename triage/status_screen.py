@@ -18,6 +18,7 @@ from triage.durations import counted, span
 from triage.overview import Condition, Overview, rate
 from triage.screen import printable
 from triage.tables import Table, columns
+from triage.troubles import troubles
 
 NEWEST: Final = 5  # findings
 DAMAGED: Final = 5  # files
@@ -108,8 +109,9 @@ def _rows(now: Overview, samples: Sequence[Sample]) -> Iterator[_Row]:
         yield "run again", determinism(latest), ""
     if now.coverage.tested:
         yield "contract", Text(_contract(now)), ""
-    for number, trouble in enumerate(_troubles(now)):
-        yield "" if number else "trouble", Text(trouble, "yellow"), ""
+    for number, trouble in enumerate(troubles(shot)):
+        text = Text(f"{trouble.words}, see {trouble.where}/", "yellow")
+        yield "" if number else "trouble", text, ""
 
 
 def _last_new(now: Overview) -> str:
@@ -139,19 +141,6 @@ def _contract(now: Overview) -> str:
     text = f"{len(CLAUSES) - len(never)} of {len(CLAUSES)} clauses put to the test"
     text += f", in {counted(len(now.coverage.tested), 'way')}"
     return f"{text}; not {', '.join(never)}" if never else text
-
-
-def _troubles(now: Overview) -> Iterator[str]:
-    shot = now.snapshot
-    if shot.restarts:
-        outside = f", {shot.killed:,} killed from outside" if shot.killed else ""
-        yield f"{counted(shot.restarts, 'restart')} of workers{outside}, see workers/"
-    if now.harness_crashes:
-        yield f"gff itself crashed on {counted(now.harness_crashes, 'case')}, see harness/"
-    if shot.questions:
-        yield f"model and expectation differ on {counted(shot.questions, 'case')}, see questions/"
-    if shot.mutator_incidents:
-        yield counted(shot.mutator_incidents, "mutator incident")
 
 
 def _workers(now: Overview) -> Table:

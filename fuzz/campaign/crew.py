@@ -49,7 +49,7 @@ class Crew:
     def __init__(self, store: Store, duty: Duty) -> None:
         self.duty = duty
         self._store = store
-        self._cases_before = {index: status.cases for index, status in store.statuses().items()}
+        self._cases_before = {index: status.cases for index, status in store.statuses([]).items()}
         self._suspects = Suspects(store, duty.kernels, duty.reading, duty.limits.rss_mib)
         self._members = [self._member(index) for index in range(duty.workers)]
         self._looked_at = time.monotonic()

@@ -1,8 +1,8 @@
 """One worker of a crew: the process it is at present, the signs of life it gives, and its ends.
 
 A worker that is at one input for too long, silent or too large is killed. Whatever one died of, the
-input that it had in hand is kept apart with the reason, and no worker runs it again. Where the input
-may be innocent, because somebody else has killed the worker or a slow disk held it up, it is tried
+input that it had in hand is kept apart with the reason, and no worker runs it again. Where it may
+be innocent, because somebody else has killed the worker or a slow disk held it up, it is tried
 alone.
 """
 
@@ -95,10 +95,10 @@ class Member:
     @property
     def status(self) -> WorkerStatus | None:
         """What its present process, or its last if it is done, said; None if it has not spoken."""
-        status = self._store.status(self.index)
-        if status is None or self._process is None or status.pid != self._process.pid:
-            return None
-        return status
+        status, process = self._store.status(self.index), self._process
+        if process is None:  # it died, and where it is done there was nothing left to do
+            return status if self.done and self.spoken else None
+        return status if status is not None and status.pid == process.pid else None
 
     @property
     def waits(self) -> bool:

@@ -37,7 +37,7 @@ class Recorder:
         self._next = time.monotonic() + EVERY
         if self._paths.look():
             self._last_new = now.seconds
-        everybody = self._store.statuses().values()
+        everybody = self._store.statuses([]).values()
         workers = tuple(self._worker(index, status) for index, status in statuses.items())
         self._earlier = dict(statuses)
         self._series.add(
@@ -50,10 +50,11 @@ class Recorder:
                 arms_known=now.arms_known,
                 corpus=self._paths.count,
                 findings=len(now.findings),
-                questions=self._store.questions_kept(),
-                harness_crashes=self._store.harness_kept(),
+                questions=now.questions,
+                harness_crashes=now.harness_crashes,
                 restarts=self._restarts_before + now.restarts,
                 killed=self._killed_before + now.killed,
+                waiting=now.waiting,
                 rss_mib=max((worker.rss_mib for worker in workers), default=0),
                 rerun=sum(status.rerun for status in everybody),
                 differed=sum(status.differed for status in everybody),

@@ -36,8 +36,8 @@ class Resume:
         self._note = note
         self._stop = stop
 
-    def tidy_corpus(self, *, anew: bool) -> None:
-        """Leaves in the shards the fewest inputs that reach what all do.
+    def tidy_corpus(self, *, anew: bool) -> bool:
+        """Leaves in the shards the fewest inputs that reach what all do; whether that was done.
 
         ``anew``: the kernels, the judge or the model are others, so that an input that was set
         aside may be wanted again.
@@ -51,26 +51,30 @@ class Resume:
             else:
                 self._place(found.entries)
         except _StoppedError:
-            return
+            return False
         except ReductionError as error:
             self._note(f"corpus not reduced: {error}")
+            return False
+        return True
 
-    def judge_again(self) -> None:
-        """Whether the findings that are known still are any."""
+    def judge_again(self) -> bool:
+        """Gives the findings that are known their standing; whether that was done."""
         findings = self._store.findings([])
         if not findings:
-            return
+            return True
         try:
             judged_again(self._store, self._stop)
         except RejudgingError as error:
             self._note(f"findings not judged again: {error}")
-            return
-        if not self._stop.raised:
-            self._note(difference(self._store.findings([])))
+            return False
+        if self._stop.raised:
+            return False
+        self._note(difference(self._store.findings([])))
+        return True
 
     def forget_arms(self) -> None:
         """What was seen of a model that is another now is no branch of this one."""
-        for worker, status in self._store.statuses().items():
+        for worker, status in self._store.statuses([]).items():
             forgotten = msgspec.structs.replace(status, arms=0, arms_known=0)
             self._store.set_status(worker, forgotten)
 

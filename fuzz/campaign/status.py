@@ -4,25 +4,25 @@ A ``Snapshot`` is made of the workers' status files and the findings on disk, so
 taken of a campaign in another process as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import msgspec
-from rich.text import Text
 
 from fuzz.directory.finding import Finding, State
-from fuzz.directory.store import WorkerStatus
+from fuzz.directory.store import NOTHING_ODD, Oddities, WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A campaign at one moment. ``workers``: how many are at work.
 
-    ``cases`` and ``seconds`` are of all its runs together; ``cases_per_second`` is the median over
-    the workers of the present run. ``arms`` is the most that any worker has seen. ``questions``:
-    how many are kept. ``waiting``: how many workers died so often that they are left alone for a
-    while. ``killed``: how many of the restarts were somebody else's doing.
+    ``cases``, ``seconds``, ``harness_crashes`` and ``mutator_incidents`` are of all its runs
+    together; ``cases_per_second`` is the median over the workers of the present run. ``arms`` is
+    the most that any worker has seen. ``questions`` and ``denied``: how many are kept, see
+    ``Oddities``. ``waiting``: how many workers died so often that they are left alone for a while.
+    ``killed``: how many of the restarts were somebody else's doing.
     """
 
     workers: int
@@ -38,6 +38,7 @@ class Snapshot:
     findings: tuple[Finding, ...]
     waiting: int = 0
     killed: int = 0
+    denied: int = 0
 
     @property
     def newest(self) -> Finding | None:
@@ -59,7 +60,7 @@ def snapshot(
     *,
     at_work: Sequence[WorkerStatus],
     restarts: int,
-    questions: int = 0,
+    oddities: Oddities = NOTHING_ODD,
     waiting: int = 0,
     killed: int = 0,
 ) -> Snapshot:
@@ -77,52 +78,15 @@ def snapshot(
         arms=max((status.arms for status in statuses), default=0),
         arms_known=max((status.arms_known for status in statuses), default=0),
         restarts=restarts,
-        harness_crashes=sum(status.harness_crashes for status in at_work),
-        mutator_incidents=sum(status.mutator_incidents for status in at_work),
-        questions=questions,
+        # What is said of a worker may be lost: no fewer than what is kept.
+        harness_crashes=max(sum(status.harness_crashes for status in statuses), oddities.crashes),
+        mutator_incidents=sum(status.mutator_incidents for status in statuses),
+        questions=oddities.questions,
         findings=tuple(findings),
         waiting=waiting,
         killed=killed,
+        denied=oddities.denied,
     )
-
-
-def line(now: Snapshot) -> Text:
-    """The live status line."""
-    words = [
-        f"{now.seconds:.0f} s",
-        f"{now.cases:,} cases",
-        f"{now.cases_per_second:,.0f}/s a worker",
-        _counted(now.workers, "worker"),
-    ]
-    if now.arms_known:
-        words.append(f"{now.arms} of {now.arms_known} branches")
-    words.append(_counted(len(now.findings), "finding"))
-    text = Text(" | ".join(words))
-    if now.newest is not None:
-        age = f"{now.newest.found_after_s:.1f} s"
-        text.append(f" | newest {now.newest.name} after {age}", style="bold")
-    for trouble in _troubles(now):
-        text.append(f" | {trouble}", style="yellow")
-    return text
-
-
-def _troubles(now: Snapshot) -> Iterator[str]:
-    """What went wrong with us, which is nothing as a rule."""
-    if now.restarts:
-        outside = f", {now.killed} killed from outside" if now.killed else ""
-        yield f"{_counted(now.restarts, 'restart')}{outside}"
-    if now.waiting:
-        yield f"{_counted(now.waiting, 'worker')} dying again and again"
-    if now.harness_crashes:
-        yield _counted(now.harness_crashes, "harness crash", "es")
-    if now.questions:
-        yield _counted(now.questions, "question")
-    if now.mutator_incidents:
-        yield _counted(now.mutator_incidents, "mutator incident")
-
-
-def _counted(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 class FindingLine(msgspec.Struct, frozen=True):
@@ -149,6 +113,10 @@ class SummaryLine(msgspec.Struct, frozen=True):
     kernels: tuple[str, ...]
     findings: tuple[FindingLine, ...]
     questions: int
+    restarts: int
+    killed: int
+    harness_crashes: int
+    denied: int
 
 
 def as_json(summary: Summary) -> str:
@@ -162,6 +130,10 @@ def as_json(summary: Summary) -> str:
         kernels=summary.kernels,
         findings=tuple(map(finding_line, now.findings)),
         questions=now.questions,
+        restarts=now.restarts,
+        killed=now.killed,
+        harness_crashes=now.harness_crashes,
+        denied=now.denied,
     )
     return msgspec.json.encode(made).decode()
 

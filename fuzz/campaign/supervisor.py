@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from fuzz.campaign.crew import Crew, Duty
 from fuzz.campaign.hook import Hook
 from fuzz.campaign.member import Limits
@@ -96,12 +98,17 @@ def _run(
     _refuse_exhaust(store)
     with store.claimed(), told_to_stop() as stop:
         _refuse_exhaust(store)  # now that nobody else can begin it
-        before = begin(store, configuration)
+        before = store.configuration() if store.is_begun() else None
+        changed = before is not None and _changed(before, configuration)
+        # Killed before all is judged again, it is left to the next run.
+        begin(store, replace(configuration, code=None) if changed else configuration)
         on_start()
         for line in mended(store):
             on_note(line)
         if before is not None:
-            _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
+            done = _resume(before, configuration, Resume(store, settings.kernels, on_note, stop))
+            if changed and done:
+                store.configure(replace(store.configuration(), code=configuration.code))
         # What a campaign was made ready for takes no time of its own.
         started = time.monotonic()
         crew = Crew(store, _duty(settings, store, started))
@@ -114,17 +121,29 @@ def _run(
 
 def _refuse_exhaust(store: Store) -> None:
     searched = store.is_begun() and store.configuration().coverage == COVERAGE
-    if searched or (store.root / PLAN).exists():  # the plan is there where the configuration is lost
+    # The plan is there where the configuration is lost.
+    if searched or (store.root / PLAN).exists():
         raise StoreError(f"{store.root}: an exhaustive search, not a campaign of random cases")
 
 
-def _resume(before: Configuration, now: Configuration, resume: Resume) -> None:
-    """``before``: how the campaign was run the last time."""
+def _changed(before: Configuration, now: Configuration) -> bool:
+    """Whether what is known may be otherwise now."""
+    return (before.kernels, before.code, before.versions.gff) != (
+        now.kernels,
+        now.code,
+        now.versions.gff,
+    )
+
+
+def _resume(before: Configuration, now: Configuration, resume: Resume) -> bool:
+    """Whether all was done. ``before``: how the campaign was run the last time."""
+    judged = True
     if before.code is None or now.code is None or before.code.model != now.code.model:
         resume.forget_arms()
     if (before.code, before.versions.gff) != (now.code, now.versions.gff):
-        resume.judge_again()
-    resume.tidy_corpus(anew=(before.kernels, before.code) != (now.kernels, now.code))
+        judged = resume.judge_again()
+    tidy = resume.tidy_corpus(anew=(before.kernels, before.code) != (now.kernels, now.code))
+    return judged and tidy
 
 
 class _Watch:
@@ -182,11 +201,11 @@ class _Watch:
             self._findings_read_at = changed_at
             self._hook.news(self._findings)
         return snapshot(
-            list(self._store.statuses().values()),
+            list(self._store.statuses([]).values()),
             self._findings,
             at_work=list(self._crew.statuses().values()),
             restarts=self._crew.restarts,
-            questions=self._store.questions_kept(),
+            oddities=self._store.oddities(),
             waiting=self._crew.waiting,
             killed=self._crew.killed,
         )
@@ -194,7 +213,7 @@ class _Watch:
 
 def _duty(settings: Settings, store: Store, started: float) -> Duty:
     """What the workers have to do, with the age of a continued campaign taken into account."""
-    age = max((status.seconds for status in store.statuses().values()), default=0.0)
+    age = max((status.seconds for status in store.statuses([]).values()), default=0.0)
     seconds = float("inf") if settings.seconds is None else settings.seconds
     return Duty(
         kernels=settings.kernels,

@@ -48,7 +48,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """What ``campaign.json`` holds: the settings of the latest run of the campaign.
 
     ``split``: the kernels are dealt out to the workers, in place of all to each. ``code``: digests
-    of the judge and the model that ran.
+    of the judge and the model that ran; None until all that earlier ones left was looked at again.
     """
 
     format: int

@@ -37,11 +37,12 @@ class WorkerSample(msgspec.Struct, frozen=True):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign at one moment. ``seconds``: its age, the time it was not running left out.
 
-    ``cases``, ``restarts``, ``rerun`` and ``differed`` are totals of all its runs: ``differed`` of
-    the ``rerun`` cases came out otherwise on a fresh machine. ``killed`` of the ``restarts`` were
-    somebody else's doing. ``findings``, ``questions``, ``harness_crashes`` and ``corpus`` are what
-    is kept of each. ``cases_per_second`` is that of all workers since the sample before,
-    ``rss_mib`` the largest worker's, and ``last_new_s`` the age at the last new path.
+    ``cases``, ``restarts``, ``harness_crashes``, ``rerun`` and ``differed`` are totals of all its
+    runs: ``differed`` of the ``rerun`` cases came out otherwise on a fresh machine. ``killed`` of
+    the ``restarts`` were somebody else's doing. ``waiting`` workers died so often that they are
+    left alone for a while. ``findings``, ``questions`` and ``corpus`` are what is kept of each.
+    ``cases_per_second`` is that of all workers since the sample before, ``rss_mib`` the largest
+    worker's, and ``last_new_s`` the age at the last new path.
     """
 
     seconds: float
@@ -61,6 +62,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     last_new_s: float
     workers: tuple[WorkerSample, ...]
     killed: int = 0
+    waiting: int = 0
 
 
 def samples(root: Path, bad: Bad = None) -> list[Sample]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -38,7 +38,9 @@ QUESTIONS: Final = "questions"
 CONTRACT: Final = "contract"
 HARNESS_LIMIT: Final = 100
 QUESTIONS_LIMIT: Final = 100
-DEATHS: Final = "died-*.bytes"
+DIED: Final = "died-"
+DIFFERED: Final = "differed-"
+DEATHS: Final = f"{DIED}*.bytes"
 DEATHS_LIMIT: Final = 1000
 LOCK: Final = ".lock"
 _FOLDERS: Final = (CORPUS, FINDINGS, WORKERS, HARNESS, QUESTIONS, CONTRACT)
@@ -51,15 +53,30 @@ class StoreError(Exception):
     """The directory cannot be used. The text is one line: the path, and the reason."""
 
 
+class Oddities(NamedTuple):
+    """How many cases are kept beside the findings.
+
+    ``crashes``: on which gff itself crashed, one for each place. ``denied``: of which workers died,
+    or may have; no worker is to run them again.
+    """
+
+    questions: int = 0
+    crashes: int = 0
+    denied: int = 0
+
+
+NOTHING_ODD: Final = Oddities()
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What ``workers/N.json`` holds.
 
     ``seconds`` is the age of the campaign, all its runs together, and ``cases`` counts over all of
-    them too. ``process_cases`` and ``process_seconds`` are this process's own. ``arms`` are branch
-    arms of the model that one of its processes has seen, the most, out of ``arms_known``; 0 where
-    they were never counted. ``reread`` is how many inputs were run again at the start, which are no
-    ``cases``. Of ``rerun`` cases, run a second time on a fresh machine, ``differed`` came out
-    otherwise.
+    them too, as ``harness_crashes`` and ``mutator_incidents`` do. ``process_cases`` and
+    ``process_seconds`` are this process's own. ``arms`` are branch arms of the model that one of
+    its processes has seen, the most, out of ``arms_known``; 0 where they were never counted.
+    ``reread`` is how many inputs were run again at the start, which are no ``cases``. Of ``rerun``
+    cases, run a second time on a fresh machine, ``differed`` came out otherwise.
     """
 
     pid: int
@@ -205,8 +222,12 @@ class Store:
 
     def _rewrite_cases(self) -> None:
         """A writer may have been killed between a finding's two files."""
-        for path in (self.root / FINDINGS).glob("[!.]*.case"):
-            if not path.is_file():  # a pipe, say, in place of a case
+        folder = self.root / FINDINGS
+        # Of what is damaged the case may be all that can still be read.
+        named = {path.name.partition(".json")[0] for path in folder.glob("[!.]*.json*")}
+        for path in folder.glob("[!.]*.case"):
+            # A pipe, say, in place of a case; or the finding was not written any more.
+            if not path.is_file() or path.stem not in named:
                 durable.set_aside(path)
         for finding in self.findings([]):
             path = self._case_file(finding.name)
@@ -214,9 +235,10 @@ class Store:
                 durable.write(path, finding.smallest.encode())
 
     def _put(self, finding: Finding) -> None:
-        # The JSON holds the case too: a kill between the two, or a power cut, loses nothing.
-        durable.write(self._finding_file(finding.name), records.encoded(finding))
+        # First, so that a finding that is seen has its case. The JSON holds the case too: what a
+        # kill between the two, or a power cut, leaves of it is made good.
         durable.replace(self._case_file(finding.name), finding.smallest.encode())
+        durable.write(self._finding_file(finding.name), records.encoded(finding))
 
     def _known(self, name: str) -> Finding | None:
         """A finding if it is there; what is no finding is set aside, so that it is not lost."""
@@ -267,10 +289,11 @@ class Store:
         except (FileNotFoundError, RecordError):
             return None
 
-    def statuses(self, bad: list[RecordError] | None = None) -> dict[int, WorkerStatus]:
-        """What each worker that ever ran here last said of itself, as far as it can be read."""
-        told = [] if bad is None else bad
-        said = records.all_in(self.root / WORKERS, ".json", WorkerStatus, told)
+    def statuses(self, bad: Bad = None) -> dict[int, WorkerStatus]:
+        """What each worker that ever ran here last said of itself."""
+        told: list[RecordError] = []
+        said = list(records.all_in(self.root / WORKERS, ".json", WorkerStatus, told))
+        tell(told, bad)
         return {int(path.stem): status for path, status in said if path.stem.isdecimal()}
 
     def seen(self, worker: int) -> dict[str, int]:
@@ -317,7 +340,7 @@ class Store:
 
     def record_death(self, name: str, data: bytes, reason: str) -> bool:
         """Keeps the input that a worker had in hand as it died; no worker is to run it again."""
-        path = self.harness / f"died-{name}.bytes"
+        path = self.harness / f"{DIED}{name}.bytes"
         if path.exists() or self._kept(DEATHS) >= DEATHS_LIMIT:
             return False
         durable.write(path.with_suffix(".txt"), f"{reason}\n".encode())
@@ -332,9 +355,12 @@ class Store:
                 found.add(records.content(path))
         return frozenset(found)
 
-    def harness_kept(self) -> int:
-        """How many inputs are kept on which we went wrong."""
-        return self._kept("[!.]*.bytes")
+    def oddities(self) -> Oddities:
+        """How much there is to look at, besides the findings."""
+        names = [path.name for path in self.harness.glob("[!.]*.bytes")]
+        denied = sum(name.startswith(DIED) for name in names)
+        differed = sum(name.startswith(DIFFERED) for name in names)
+        return Oddities(self.questions_kept(), len(names) - denied - differed, denied)
 
     def _kept(self, pattern: str) -> int:
         return sum(1 for _ in self.harness.glob(pattern))
@@ -353,7 +379,7 @@ class Store:
     def record_question(self, name: str, content: str) -> bool:
         """Keeps a case, once for each ``name``, up to a limit."""
         path = self.questions / f"{name}.case"
-        if path.exists() or len(list(self.questions.glob("*.case"))) >= QUESTIONS_LIMIT:
+        if path.exists() or self.questions_kept() >= QUESTIONS_LIMIT:
             return False
         durable.write(path, content.encode())
         return True

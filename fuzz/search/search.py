@@ -45,6 +45,7 @@ class Search:
         self._told_to_stop = False
         self._stride = self._until_check = 1
         self._reread: int | None = None
+        self._reread_crashes = 0
         store.shard(orders.index).mkdir(parents=True, exist_ok=True)
         self._neighbours = Neighbours(store, orders.index)
         self._gifts: list[bytes] = []
@@ -106,6 +107,7 @@ class Search:
     def _begin(self) -> None:
         """All that was there at the start has been run."""
         self._reread = self._target.cases
+        self._reread_crashes = self._target.harness_crashes
         self._target.forget_counts()
 
     # THE SUPERVISOR'S SIDE
@@ -113,6 +115,11 @@ class Search:
     @property
     def _cases(self) -> int:
         return 0 if self._reread is None else self._target.cases - self._reread
+
+    @property
+    def _crashes(self) -> int:
+        """Those of ``_cases`` on which we went wrong."""
+        return 0 if self._reread is None else self._target.harness_crashes - self._reread_crashes
 
     def _check(self) -> None:
         """Writes down what is due, and ends the process when that is due."""
@@ -154,6 +161,7 @@ class Search:
         target, earlier, cases = self._target, self._earlier, self._cases
         before = (earlier.cases, earlier.rerun, earlier.differed) if earlier else (0, 0, 0)
         arms = (earlier.arms, earlier.arms_known) if earlier else (0, 0)
+        wrong = (earlier.harness_crashes, earlier.mutator_incidents) if earlier else (0, 0)
         status = WorkerStatus(
             pid=os.getpid(),
             cases=before[0] + cases,
@@ -162,8 +170,8 @@ class Search:
             process_seconds=round(now - self._started, 3),
             arms=max(arms[0], self.feedback.arms_seen),
             arms_known=max(arms[1], self.feedback.arms_known),
-            harness_crashes=target.harness_crashes,
-            mutator_incidents=self.mutator.incidents,
+            harness_crashes=wrong[0] + self._crashes,
+            mutator_incidents=wrong[1] + self.mutator.incidents,
             rss_mib=resident_mib(os.getpid()),
             finished=finished,
             reread=target.cases - cases,

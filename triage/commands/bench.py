@@ -31,7 +31,7 @@ from triage.commands.options import Json
 from triage.ending import Status, UserError
 from triage.inputs import whole_number
 from triage.progress import ProgressLine
-from triage.screen import note, show, show_json
+from triage.screen import complain, show, show_json
 from triage.speed import CASES, ROUNDS, RUNS, layers
 from triage.written import write
 
@@ -140,9 +140,9 @@ def _campaign(length: float) -> Campaign | None:
         done = campaign(length)
         if done.cases:
             return done
-        note(f"gff: no campaign: no case ran in {length} s; give it more with --seconds")
+        complain(f"no campaign: no case ran in {length} s; give it more with --seconds")
     except (MissingEngineError, CrewError) as error:
-        note(f"gff: no campaign: {error}")
+        complain(f"no campaign: {error}")
     return None
 
 

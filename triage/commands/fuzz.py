@@ -40,6 +40,7 @@ from triage.inputs import (
 )
 from triage.invocation import own_name
 from triage.screen import note, printable, show
+from triage.troubles import troubles
 
 _MAX_SEED: Final = (1 << 32) - 1
 _MAX_CASES: Final = 10**15
@@ -245,16 +246,9 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
         f"{counted(round(now.cases_per_second), 'case')} a second each",
         "not bold",
     )
-    if now.harness_crashes:
-        where = printable(str(Path(campaign) / "harness"))
-        crashed = counted(now.harness_crashes, "case")
-        text.append(f"\ngff itself crashed on {crashed}: {where}", "bold yellow")
-    if now.questions:
-        where = printable(str(Path(campaign) / "questions"))
-        asked = counted(now.questions, "case")
-        text.append(
-            f"\nmodel and expectation differ on {asked}, a question to us: {where}", "yellow"
-        )
+    for trouble in troubles(now):
+        where = printable(str(Path(campaign) / trouble.where))
+        text.append(f"\n{trouble.words}: {where}", "yellow")
     return text.append(_next(findings, campaign), "not bold")
 
 

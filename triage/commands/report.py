@@ -13,7 +13,7 @@ from triage.ending import Status
 from triage.overview import Overview, ending, overview
 from triage.report import report
 from triage.report_page import page
-from triage.screen import note, printable, show, show_json
+from triage.screen import complain_of, printable, show, show_json
 from triage.written import write
 
 REPORT: Final = "report.html"
@@ -46,8 +46,7 @@ def write_report(directory: Directory = DEFAULT, out: Out = None, json: Json = F
     if json:
         show_json(Written(printable(str(path)), found, damaged))
     else:
-        for each in damaged:
-            note(f"gff: {each}; left out")
+        complain_of(damaged)
         show(f"{printable(str(path))}: {counted(found, 'finding')}")
     return ending(now)
 

@@ -15,7 +15,7 @@ from triage.ending import Status, UserError
 from triage.endpoint import serving
 from triage.overview import Condition, Overview, Reader, ending, overview
 from triage.progress import draws
-from triage.screen import console, note, show, show_json
+from triage.screen import complain, complain_of, console, show, show_json
 from triage.status_line import status_line
 from triage.status_screen import screen
 
@@ -72,9 +72,10 @@ def _all(directories: list[str], *, json: bool) -> Status:
         show_json(status_lines(found))
     else:
         show(table(found.overviews))
-        damaged = [f"{each}; left out" for now in found.overviews for each in now.damaged]
-        for each in (*found.unreadable, *damaged):
-            note(f"gff: {each}")
+        for each in found.unreadable:
+            complain(each)
+        for now in found.overviews:
+            complain_of(now.damaged)
     return ending_of(found)
 
 
