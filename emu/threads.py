@@ -144,8 +144,12 @@ class Threads:
 
     def _do_deferred(self, vcpu: Vcpu, index: int, step: Step) -> None:
         if isinstance(step, _SLOTS_LOCK) and self._races.waiting:
-            self._races.synchronize(partial(self._do_deferred, vcpu, index, step))
-            return
+            self._races.synchronize(partial(self._do_moved, vcpu, index, step))
+        else:
+            self._do_moved(vcpu, index, step)
+
+    def _do_moved(self, vcpu: Vcpu, index: int, step: Step) -> None:
+        """Its turn has come, though more may wait behind it."""
         bases = self._vmm.bases.copy()
         self._do(vcpu, index, step)
         self._vmm.bases = bases
