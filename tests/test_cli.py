@@ -13,7 +13,7 @@ import pytest
 from emu import text, wire
 from emu.kernels import CATALOGUE, KERNELS, Kind
 from fuzz.oracle.contract import CLAUSES, Reading
-from tests.command import Gff, campaign, finding, started
+from tests.command import LEAK, Gff, campaign, finding, started
 from triage.durations import seconds, span
 from triage.ending import UserError
 from triage.screen import printable
@@ -96,6 +96,27 @@ def test_the_version_is_told(call: Gff) -> None:
     ended = call("--version")
     assert (ended.status, ended.err) == (0, "")
     assert re.fullmatch(r"gff (\d+\.\d+\.\d+|of a checkout, not installed)\n", ended.out)
+
+
+# WHAT IS GFF'S OWN FAULT
+
+BROKEN: Final = (
+    "from emu.model import Model\n"
+    "def run(*_): return run()\n"
+    "Model.run = run\n"
+    "from triage.cli import main; main()"
+)
+
+
+def test_a_fault_of_gff_is_no_finding_and_its_traceback_is_short(tmp_path: Path) -> None:
+    (tmp_path / "leak.case").write_text(LEAK)
+    ended = started(f"exec({BROKEN!r})", tmp_path, "run", "leak.case")
+    assert (ended.returncode, ended.stdout) == (70, "")
+    assert "RecursionError" in ended.stderr
+    assert ended.stderr.endswith(
+        "gff: that is a fault of gff's own, and says nothing of a kernel\n"
+    )
+    assert ended.stderr.count("\n") < 40
 
 
 # WHAT IS MISSING

@@ -32,7 +32,7 @@ from triage.commands.status import show_status
 
 _STATUSES: Final = (
     "Exit status: 0 clean, 1 findings or a mismatch, 2 bad usage or input, 3 something is missing, "
-    "130 interrupted, 141 the reader of the output went away."
+    "70 gff itself failed, 130 interrupted, 141 the reader of the output went away."
 )
 app: Final = typer.Typer(
     help="Test what KVM on arm64 tells a VMM when a guest memory access cannot be served.",

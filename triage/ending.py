@@ -10,6 +10,7 @@ class Status(IntEnum):
     FINDINGS = 1
     USAGE = 2
     MISSING = 3
+    BROKEN = 70  # EX_SOFTWARE of sysexits(3)
     INTERRUPTED = 128 + 2
     READER_GONE = 128 + 13
 

@@ -1,6 +1,7 @@
 """A command line carried out: what becomes of it, and of errors."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from triage.ending import MissingError, OutputError, ReaderGoneError, Status, Us
 from triage.screen import complain
 from triage.streams import give_up_output, prepare
 
+_FRAMES: Final = 10  # of a traceback, the innermost: an endless recursion has a thousand
 _OURS: Final = ("emu", "fuzz", "triage")
 
 
@@ -25,6 +27,11 @@ def execute_own() -> int:
     except OutputError as error:
         give_up_output()
         return _complain(f"standard output: {error}", Status.USAGE)
+    except Exception:  # noqa: BLE001 - Python's own status for it is 1, which means findings
+        traceback.print_exc(limit=-_FRAMES)
+        return _complain(
+            "that is a fault of gff's own, and says nothing of a kernel", Status.BROKEN
+        )
     return status
 
 
