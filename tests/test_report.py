@@ -108,6 +108,9 @@ def test_the_page_tells_what_the_campaign_found(tmp_path: Path) -> None:
         "memory-limit on guest read64 slot0+0x0 run",
         "findings/v7.3--C2-gmem_abort-natural.case --kernel v7.3",
         "Never put to the test: C3",
+        "kernel C1 C2 C3 C4 ",
+        "v7.3 . x - .",
+        "v7.2 . . - i",
         "Cases a second, all workers together",
         "seed 1",
     ]:
