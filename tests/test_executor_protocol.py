@@ -155,6 +155,11 @@ MORE = [
         "step 2: vncr-write: L2's own code may be out of its reach",
     ),
     (NESTED_HOST, "vm nested\nl1-table 3 0x0\nl1-vtcr legal\nguest vncr-write 0x0\nrun\n", ""),
+    (
+        replace(NESTED_HOST, page_size=0x4000),
+        "vm nested\nvm page-size=16k\nguest vncr-write 0x0\nrun\n",
+        "step 1: vncr-write: no L2 on a host with pages of 16 KiB",
+    ),
     (NESTED_HOST, "vm protected\nrun\n", "the executor makes no VM of this kind"),
 ]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from emu import wire
-from emu.abi import Errno
+from emu.abi import PAGE_SIZE, Errno
 from emu.access import ACCESS_FACTS, Access, Direction
 from emu.case import Case, VmConfig
 from emu.injection import At, Fail, ForceAbort, ForceExit, Site
@@ -105,6 +105,7 @@ _MEM_KINDS: Final = (
     MemKind.HUGETLB,
     MemKind.DEVICE,
 )
+_VNCR: Final = (Direction.VNCR_READ, Direction.VNCR_WRITE)
 _HUGE_KINDS: Final = (MemKind.THP, MemKind.HUGETLB)
 _HUGE_PAGES_OF: Final = 0x1000  # of the hosts whose huge pages have 2 MiB
 _TABLE_BITS: Final = 48  # those above are the ASID
@@ -249,6 +250,9 @@ def _access(access: Access, address: int, host: Host) -> str:
         return f"{access.value}: the CPU does nothing for it"
     if access in host.lax and address % ACCESS_FACTS[access].aligned:
         return f"{access.value}: the CPU does not look at its alignment, or too late"
+    if ACCESS_FACTS[access].direction in _VNCR and host.page_size != PAGE_SIZE:
+        # The executor has L2 do it, and KVM hides from L1 the granule of L2's tables.
+        return f"{access.value}: no L2 on a host with pages of {host.page_size >> 10} KiB"
     if access in WALKS and address >> _TABLE_BITS:
         return f"{access.value}: TTBR1_EL1 has no room for a table past 2^{_TABLE_BITS}"
     if access is Access.DC_ZVA and host.zva != _ZVA:
