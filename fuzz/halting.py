@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to come to an end."""
+"""SIGINT, SIGTERM and SIGHUP as a request to come to an end."""
 
 import signal
 from collections.abc import Iterator
@@ -20,9 +20,11 @@ class Flag:
 
 @contextmanager
 def told_to_stop() -> Iterator[Flag]:
-    """SIGINT and SIGTERM raise the flag while this lasts."""
+    """SIGINT, SIGTERM and SIGHUP raise the flag while this lasts."""
     flag = Flag()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup has started us
+        signals.append(signal.SIGHUP)
     try:
         before = [signal.signal(number, flag.raise_it) for number in signals]
     except ValueError:  # not the main thread: whoever called us has signals in hand

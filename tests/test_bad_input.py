@@ -14,6 +14,7 @@ from tests.command import LEAK, Gff, campaign, finding
 
 EXPECTATION: Final = "---\nclaim v7.3\n  run 1: 0 MMIO doorbell\n"
 
+UNREADABLE: Final = "x" * 300  # as somebody else's directory is, but for root too
 
 # Every row is refused with exit status 2 and one line that says this much.
 REFUSED: Final = [
@@ -57,6 +58,11 @@ REFUSED: Final = [
     (["fuzz", "--for", "1s", "--campaign", "leak.case"], "leak.case: a file"),
     (["fuzz", "--for", "1s", "--campaign", "leak.case/below"], "leak.case/below: Not a directory"),
     (["fuzz", "--for", "1s", "--campaign", "/proc/campaign"], "/proc/campaign: "),
+    (["fuzz", "--for", "1s", "--campaign", UNREADABLE], f"{UNREADABLE}: File name too long"),
+    (["status", UNREADABLE], "campaign.json: cannot be read: File name too long"),
+    (["corpus", "prune", UNREADABLE], f"{UNREADABLE}: File name too long"),
+    (["corpus", "merge", "nothing", UNREADABLE], f"{UNREADABLE}: File name too long"),
+    (["corpus", "import", "nothing", UNREADABLE], f"{UNREADABLE}: File name too long"),
     (
         ["fuzz", "--for", "1s", "--campaign", "folder.case"],
         "folder.case: not empty, and not a",

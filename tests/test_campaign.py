@@ -26,8 +26,9 @@ from fuzz.campaign.suspects import Suspects
 from fuzz.directory.opening import create_store, open_store
 from fuzz.directory.store import Store, StoreError
 from fuzz.guidance.coverage import Mode
-from fuzz.halting import Flag
+from fuzz.halting import Flag, told_to_stop
 from fuzz.oracle.contract import Reading
+from fuzz.search.atheris_engine import arguments
 from tests.test_store import configuration, finding
 from tests.test_target import orders
 from triage.campaign_line import campaign_line
@@ -334,6 +335,16 @@ def test_a_directory_that_is_no_campaign_is_refused(tmp_path: Path) -> None:
         run_campaign(settings(tmp_path), ignore)
 
 
+@needs_atheris
+def test_no_time_is_too_long_for_the_engine(tmp_path: Path) -> None:
+    """A worker may be stopped for a while, and what hangs is the supervisor's to see."""
+    store = create_store(tmp_path / "c", configuration())
+    given = arguments(orders(store, "v7.3"), store)
+    options = dict(word[1:].split("=", 1) for word in given if word.startswith("-"))
+    assert int(options["timeout"]) > 100 * 86400
+    assert int(options["report_slow_units"]) > 100 * 86400
+
+
 # STOPPING
 
 CAMPAIGN: Final = """
@@ -372,7 +383,7 @@ def is_running(pid: int) -> bool:
 
 
 @needs_atheris
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_campaign_cleanly_within_two_seconds(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -388,6 +399,30 @@ def test_a_signal_ends_a_campaign_cleanly_within_two_seconds(
     statuses = Store(tmp_path / "c").statuses().values()
     assert all(status.finished for status in statuses)
     assert summary.cases == sum(status.cases for status in statuses) > 0
+
+
+@needs_atheris
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_campaign_says_whether_it_was_told_to_stop(tmp_path: Path, stopped: bool) -> None:
+    def on_start() -> None:
+        if stopped:
+            signal.raise_signal(signal.SIGTERM)
+
+    wanted = replace(settings(tmp_path / "c"), seconds=0.1)
+    assert run_campaign(wanted, ignore, lambda _: None, on_start).stopped == stopped
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup starts a process
+    try:
+        with told_to_stop() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            hung_up = stop.raised
+            signal.raise_signal(signal.SIGTERM)
+            assert (hung_up, stop.raised) == (False, True)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @needs_atheris

@@ -19,6 +19,7 @@ from fuzz.directory import durable
 from fuzz.directory.claim import claimed
 from fuzz.directory.follower import Follower
 from fuzz.directory.series import STATISTICS
+from fuzz.directory.store import CONTRACT
 from tests.campaigns import PID, TESTED, Past, lived, running, sample
 from tests.command import Gff, finding
 from triage.advice import advice, usual_gap
@@ -119,6 +120,14 @@ def test_a_clause_that_was_broken_was_put_to_the_test_sampled_or_not(tmp_path: P
     assert "C3" not in now.unasked
     assert "contract 3 of 18 clauses put to the test" in words(drawn(now, 120))
     assert status_line(now).clauses_tested == ("C1", "C2", "C3")
+    assert status_line(now).clauses_never == now.unasked != ()
+
+
+def test_without_a_sample_nothing_is_said_of_what_was_never_put_to_the_test(tmp_path: Path) -> None:
+    store = lived(tmp_path / "some", Past(workers=1), finding(LEAK, "v7.3", 30.0))
+    (store.root / CONTRACT / "0.json").unlink()  # as in the first 30 s
+    line = status_line(overview(str(tmp_path / "some")))
+    assert (line.clauses_tested, line.clauses_never) == (("C2",), None)
 
 
 @pytest.mark.parametrize("name", ["", "absent", "file"])

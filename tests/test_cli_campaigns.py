@@ -165,7 +165,7 @@ def test_a_campaign_ends_with_a_table_and_the_case_of_its_first_natural_finding(
     cases: int,
 ) -> None:
     found = [finding(each, "v7.3", 1.0) for each in signatures]
-    over = Summary(("v7.3",), snapshot([], found, at_work=[], restarts=0))
+    over = Summary(("v7.3",), snapshot([], found, at_work=[], restarts=0), stopped=False)
     monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: over)
     ended = call("fuzz", "--for", "1s")
     assert ended.status == 1
@@ -181,7 +181,7 @@ def test_a_campaign_tells_at_its_end_what_went_wrong_and_where_to_look(
     ended = snapshot(
         [], [], at_work=[], restarts=3, oddities=Oddities(1, 2, 4), waiting=1, killed=2
     )
-    over = Summary(("v7.3",), replace(ended, cases=1000))
+    over = Summary(("v7.3",), replace(ended, cases=1000), stopped=False)
     monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: over)
     for each in [
         "3 restarts of workers, 2 killed from outside: campaign/workers",
@@ -230,12 +230,20 @@ def test_a_clean_kernel_ends_a_campaign_with_status_0(call: Gff) -> None:
     assert "no findings, on clean" in ended.out
 
 
-def test_a_campaign_without_a_case_is_not_clean(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = Summary(("v7.3",), snapshot([], [], at_work=[], restarts=0))
+NOTHING: Final = [
+    (True, 130, "stopped before any case ran on v7.3"),
+    (False, 2, "over before any case ran on v7.3: it takes a longer --for, or fewer --workers"),
+]
+
+
+@pytest.mark.parametrize(("stopped", "status", "told"), NOTHING)
+def test_a_campaign_without_a_case_is_not_clean(
+    call: Gff, monkeypatch: pytest.MonkeyPatch, stopped: bool, status: int, told: str
+) -> None:
+    nothing = Summary(("v7.3",), snapshot([], [], at_work=[], restarts=0), stopped)
     monkeypatch.setattr("triage.commands.fuzz.run_campaign", lambda *_: nothing)
     ended = call("fuzz", "--for", "1s")
-    assert ended.status == 130
-    assert ended.out.strip() == "stopped before any case ran on v7.3"
+    assert (ended.status, ended.out.strip()) == (status, told)
 
 
 def test_an_interrupted_campaign_lists_what_it_has(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A command is run for each new finding, and whatever it does, the campaign goes on."""
 
 import json
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -13,12 +14,14 @@ from fuzz.campaign import hook
 from fuzz.campaign.hook import LOG, Hook
 from fuzz.campaign.status import Snapshot
 from fuzz.campaign.supervisor import run_campaign
+from fuzz.directory import logs
 from fuzz.directory.finding import Finding
 from fuzz.directory.opening import open_store
 from fuzz.directory.store import Store
 from fuzz.halting import Flag
 from tests.command import Gff, campaign, finding
 from tests.test_campaign import is_running, needs_atheris, settings
+from triage.inputs import command
 
 KNOWN: Final = finding("C2-gmem_abort-natural", "v7.3", 1.0)
 NEW: Final = [finding(f"C{n}-gmem_abort-natural", "v7.3", 2.0) for n in (4, 10)]
@@ -116,6 +119,30 @@ def test_what_it_prints_is_kept(store: Store) -> None:
     assert (store.root / LOG).read_text() == "out\nerr\n" * 2
 
 
+FLOODS: Final = [
+    ("yes hello | head -c 5000000", False),  # comes to its end
+    ("yes hello", True),  # is killed
+]
+
+
+@pytest.mark.parametrize(("text", "stop"), FLOODS)
+def test_what_it_prints_is_cut_at_its_end(store: Store, text: str, stop: bool) -> None:
+    called(store, [], "sh", "-c", text, stop=stop)
+    assert (store.root / LOG).stat().st_size <= logs.MOST
+    assert logs.earlier(store.root / LOG).stat().st_size == logs.MOST
+
+
+def test_what_it_prints_is_cut_while_it_runs(store: Store) -> None:
+    some = Hook(("sh", "-c", "yes hello | head -c 5000000; sleep 100"), store, lambda _: None)
+    some.news(NEW[:1])
+    until = time.monotonic() + 20.0
+    while not logs.earlier(store.root / LOG).exists():
+        assert time.monotonic() < until
+        some.tend(time.monotonic())
+        time.sleep(0.01)
+    some.end(Flag(raised=True))
+
+
 @needs_atheris
 def test_a_campaign_calls_it_for_what_it_finds(tmp_path: Path) -> None:
     notes: list[str] = []
@@ -143,6 +170,7 @@ def test_a_campaign_that_breaks_off_leaves_none_behind(tmp_path: Path) -> None:
     assert not is_running(int(pid.read_text()))
 
 
+KNOWN_ARE: Final = "(known: {id}, {finding}, {case})"
 REFUSED: Final = [
     ("", "--on-finding '': expected a command"),
     ("mail 'me", '--on-finding "mail \'me": no closing quotation'),
@@ -150,6 +178,15 @@ REFUSED: Final = [
         "no-such-program {id}",
         "--on-finding 'no-such-program {id}': no such program: no-such-program",
     ),
+    (
+        "echo {foo} {id",
+        f"--on-finding 'echo {{foo}} {{id': unknown placeholder '{{foo}}' {KNOWN_ARE}",
+    ),
+    (
+        "echo {case} x{id",
+        f"--on-finding 'echo {{case}} x{{id': unknown placeholder '{{id' {KNOWN_ARE}",
+    ),
+    ("echo {ID}", f"--on-finding 'echo {{ID}}': unknown placeholder '{{ID}}' {KNOWN_ARE}"),
 ]
 
 
@@ -158,3 +195,20 @@ def test_what_is_no_command_is_one_line(call: Gff, text: str, told: str) -> None
     ended = call("fuzz", "--on-finding", text, "--cases", "1")
     assert (ended.status, ended.err) == (2, f"gff: {told}\n")
     assert not Path("campaign").exists()
+
+
+OWN: Final = [
+    "{}",
+    "{id}/{case}",
+    "${HOME}",
+    "{{.Names}}",
+    "{{foo}}",
+    "{ print }",
+    "{a,b}",
+    "{id: 1}",
+]
+
+
+@pytest.mark.parametrize("word", OWN)
+def test_other_braces_are_the_commands_own(word: str) -> None:
+    assert command("--on-finding", shlex.join(["echo", word])) == ("echo", word)

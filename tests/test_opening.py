@@ -15,6 +15,7 @@ import pytest
 from fuzz.directory.configuration import FORMAT
 from fuzz.directory.opening import begin, create_store, open_store, place
 from fuzz.directory.store import StoreError
+from tests.command import Gff, campaign
 from tests.test_store import NOON, configuration, finding
 
 
@@ -30,6 +31,11 @@ def _is_a_strangers(path: Path) -> None:
 def _has_a_lock_of_a_strangers(path: Path) -> None:
     path.mkdir()
     (path / ".lock").write_text("held by backup since May\n")
+
+
+def _has_a_pipe_for_a_lock(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / ".lock")
 
 
 def _is_damaged(path: Path) -> None:
@@ -59,6 +65,7 @@ REFUSED: Final = [
         _has_a_lock_of_a_strangers,
         "{path}: not empty, and not a campaign: it has no campaign.json",
     ),
+    (_has_a_pipe_for_a_lock, "{path}: not empty, and not a campaign: it has no campaign.json"),
     (_is_damaged, "{path}/campaign.json: damaged: "),
     (_is_not_utf8, "{path}/campaign.json: damaged: "),
     (_lacks_a_field, "{path}/campaign.json: damaged: Object missing required field `created_at`"),
@@ -108,6 +115,26 @@ def test_of_many_that_begin_at_once_one_begins(tmp_path: Path) -> None:
         told = set(threads.map(try_it, [f"k{number}" for number in range(8)]))
     (first,) = open_store(tmp_path / "campaign").configuration().kernels
     assert told == {first, f"{tmp_path}/campaign: another campaign is at work there"}
+
+
+NO_LOCK: Final[dict[str, Callable[[Path], None]]] = {
+    "a symbolic link, not followed": lambda path: path.symlink_to("../thesis.tex"),
+    "no plain file": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("reason", NO_LOCK)
+def test_a_lock_that_is_no_plain_file_is_refused_and_left_alone(
+    call: Gff, tmp_path: Path, reason: str
+) -> None:
+    (tmp_path / "thesis.tex").write_text("4711\n")
+    NO_LOCK[reason](campaign(tmp_path / "c").root / ".lock")
+    for words in (["fuzz", "--cases", "1", "--campaign", "c"], ["corpus", "prune", "c"]):
+        ended = call(*words)
+        assert (ended.status, ended.out, ended.err) == (2, "", f"gff: c/.lock: {reason}\n")
+    told = "".join(call("status", "c").out.split())
+    assert f"c/.lock:cannotberead:{reason}".replace(" ", "") in told
+    assert (tmp_path / "thesis.tex").read_text() == "4711\n"
 
 
 def _at_its_lock(path: Path) -> None:

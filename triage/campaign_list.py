@@ -47,7 +47,10 @@ def several(directories: list[str]) -> list[str] | None:
 def _meant(name: str) -> Iterable[str]:
     """A campaign that is named, or the campaigns in a folder that is none itself."""
     path = campaign_path(name)
-    if (path / CONFIGURATION).exists():
+    try:
+        if (path / CONFIGURATION).exists():
+            return (name,)
+    except OSError:  # what cannot be read is told later
         return (name,)
     below = sorted(each.parent for each in path.glob(f"*/{CONFIGURATION}") if _is_campaign(each))
     return tuple(map(str, below)) or (name,)

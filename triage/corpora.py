@@ -87,11 +87,15 @@ class Corpus:
 
 def kind_of(folder: Path) -> Kind | None:
     """Whose directory it is; None for one that is not there or has nothing in it yet."""
-    if not folder.exists():
+    try:
+        is_there, is_campaign = folder.exists(), (folder / CONFIGURATION).exists()
+    except OSError as error:  # somebody else's directory
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from error
+    if not is_there:
         return None
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a directory")
-    if (folder / CONFIGURATION).exists():
+    if is_campaign:
         return Kind.CAMPAIGN
     files = list(_walk(folder, []))
     if any(path.suffix == SUFFIX for path in files):
@@ -103,10 +107,10 @@ def kind_of(folder: Path) -> Kind | None:
 
 def read(folder: Path) -> Corpus:
     """Every case in it; UserError where it is no directory."""
+    kind = kind_of(folder) or Kind.LIBFUZZER
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a directory of cases")
     bad: list[Bad] = []
-    kind = kind_of(folder) or Kind.LIBFUZZER
     entries: list[Entry] = []
     denied = Store(folder).denied() if kind is Kind.CAMPAIGN else frozenset()
     paths, aside = _files(folder, kind, bad)

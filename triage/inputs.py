@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from emu.kernels import KERNELS
+from fuzz.campaign.hook import PLACEHOLDERS, unknown_placeholder
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
 from fuzz.search.orders import Engine
@@ -85,6 +86,9 @@ def command(option: str, text: str | None) -> tuple[str, ...]:
         raise UserError(f"{option} {text!r}: expected a command")
     if shutil.which(words[0]) is None:
         raise UserError(f"{option} {text!r}: no such program: {words[0]}")
+    if (wrong := unknown_placeholder(words)) is not None:
+        known = ", ".join(PLACEHOLDERS)
+        raise UserError(f"{option} {text!r}: unknown placeholder {wrong!r} (known: {known})")
     return words
 
 

@@ -26,9 +26,10 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``quiet_s``: how long there was no new path, None where that is not known. ``waiting``: workers
     that died so often that they are left alone for a while. ``denied``: inputs of which workers
-    died, or may have. ``widening``: what the campaign did not use; empty as long as it finds
-    something new. ``pid``: the process that is at work there, or was killed. ``damaged``: files
-    that are left out, each with the reason.
+    died, or may have. ``clauses_never``: not put to the test, None as long as there is no sample of
+    the cases. ``widening``: what the campaign did not use; empty as long as it finds something new.
+    ``pid``: the process that is at work there, or was killed. ``damaged``: files that are left out,
+    each with the reason.
     """
 
     campaign: str
@@ -54,7 +55,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     rerun: int
     differed: int
     clauses_tested: tuple[str, ...]
-    clauses_never: tuple[str, ...]
+    clauses_never: tuple[str, ...] | None
     workers: tuple[WorkerLine, ...]
     findings: tuple[FindingLine, ...]
     widening: tuple[str, ...]
@@ -88,7 +89,7 @@ def status_line(now: Overview) -> StatusLine:
         rerun=latest.rerun if latest else 0,
         differed=latest.differed if latest else 0,
         clauses_tested=tuple(each.id for each in CLAUSES if each.id not in now.unasked),
-        clauses_never=now.unasked,
+        clauses_never=now.unasked if now.coverage.tested else None,
         workers=_workers(now),
         findings=tuple(map(finding_line, shot.findings)),
         widening=advice(now),

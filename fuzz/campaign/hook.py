@@ -5,6 +5,7 @@ nothing; what it prints goes to ``on-finding.log``.
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -25,6 +26,9 @@ LONGEST: Final = 30.0  # seconds
 GRACE: Final = 0.3  # seconds
 POLL: Final = 0.02
 ID, FINDING, CASE = "{id}", "{finding}", "{case}"
+PLACEHOLDERS: Final = (ID, FINDING, CASE)
+# A name in braces, or one that nothing closes. Not a shell's ${NAME}, nor {{NAME}} of a template.
+_NAMED: Final = re.compile(r"(?<![${])\{\w+(?:\}(?!\})|[^{}]*$)")
 
 
 class Hook:
@@ -59,6 +63,7 @@ class Hook:
                 self._complain(cause(process.returncode))
         elif now > self._late_at:
             self._kill(process, f"killed after {LONGEST:.0f} s")
+        self._cut_log()
 
     def end(self, stop: Flag) -> None:
         """Does what is left, as far as there is time; told to stop, there is next to none."""
@@ -70,6 +75,7 @@ class Hook:
             time.sleep(POLL)
         if self._process is not None:
             self._kill(self._process, "killed at the end of the campaign")
+            self._cut_log()
         if self._waiting:
             names = ", ".join(each.name for each in self._waiting)
             self._tell(f"--on-finding: not called for {names}")
@@ -100,6 +106,11 @@ class Hook:
         self._process = None
         self._complain(reason)
 
+    def _cut_log(self) -> None:
+        if self._words:
+            with suppress(OSError):  # the next start tells
+                bounded(self._store.root / LOG)
+
     def _complain(self, reason: str) -> None:
         self._tell(f"--on-finding {self._words[0]}: {reason}, for {self._name}; see {LOG}")
 
@@ -113,6 +124,12 @@ def environment(finding: Finding, path: Path, case: Path) -> dict[str, str]:
         "GFF_FINDING": str(path),
         "GFF_CASE": str(case),
     }
+
+
+def unknown_placeholder(words: Sequence[str]) -> str | None:
+    """The first that is none of ours; other braces are the command's own."""
+    every = (found for word in words for found in _NAMED.findall(word))
+    return next((found for found in every if found not in PLACEHOLDERS), None)
 
 
 def _filled(word: str, told: dict[str, str]) -> str:

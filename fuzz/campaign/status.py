@@ -48,10 +48,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A campaign at the end of a run; ``snapshot.workers`` is how many it had."""
+    """A campaign at the end of a run; ``snapshot.workers`` is how many it had.
+
+    ``stopped``: it was told to come to its end.
+    """
 
     kernels: tuple[str, ...]
     snapshot: Snapshot
+    stopped: bool
 
 
 def snapshot(

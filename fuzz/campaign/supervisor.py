@@ -74,7 +74,7 @@ def run_campaign(
     ``on_note`` is told, a line at a time, what is done with an earlier run's corpus and findings,
     and what went wrong with the command of ``settings.on_finding``;
     ``on_start`` is called before, when the directory can be written and nobody else is at it.
-    The end is the limit of ``settings``, or SIGINT or SIGTERM if this is the main thread.
+    The end is the limit of ``settings``, or SIGINT, SIGTERM or SIGHUP in the main thread.
     Raises StoreError, MissingEngineError, or CrewError if the workers cannot do their work.
     """
     if settings.engine is Engine.ATHERIS and importlib.util.find_spec("atheris") is None:
@@ -116,7 +116,7 @@ def _run(
         watch.until_end(stop, on_update)
         last = watch.end(stop)
     on_update(last)
-    return Summary(settings.kernels, last)
+    return Summary(settings.kernels, last, stop.raised)
 
 
 def _refuse_exhaust(store: Store) -> None:

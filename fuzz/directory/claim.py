@@ -10,6 +10,7 @@ takes its place; to look is then to hold it, shared, for an instant.
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ class Holder(NamedTuple):
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Holds the lock at ``path`` if it can be had at once; whether it could."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _opened(path, os.O_RDWR | os.O_CREAT)
     try:
         if not _locked(descriptor):
             yield False
@@ -52,7 +53,7 @@ def claimed(path: Path) -> Iterator[bool]:
 def holder(path: Path) -> Holder:
     """Who has the lock at ``path``, or had it at last."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = _opened(path, os.O_RDONLY)
     except FileNotFoundError:
         return Holder(alive=False, pid=None)
     try:
@@ -65,8 +66,24 @@ def holder(path: Path) -> Holder:
 
 def is_claim(path: Path) -> bool:
     """Whether a file holds what ``claimed`` writes, and nothing of somebody else's."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
     content = path.read_bytes()[: _LONGEST + 1].strip()
     return not content or (content.isdigit() and len(content) < _LONGEST)
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A plain file. A link may lead to somebody else's; a pipe would wait for its other end."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if path.is_symlink():
+            raise OSError(error.errno, "a symbolic link, not followed", str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return descriptor
 
 
 def _locked(descriptor: int) -> bool:

@@ -128,9 +128,15 @@ class Store:
         try:
             return configuration_of(self.root)
         except RecordError as error:
-            lost = (self.root / CONFIGURATION).is_file() and self.has_folders()
-            hint = "; remove it, and what began it goes on" if lost else ""
+            hint = "; remove it, and what began it goes on" if self._has_lost_it() else ""
             raise StoreError(f"{error}{hint}") from error
+
+    def _has_lost_it(self) -> bool:
+        """Whether nothing but the configuration is wrong with the campaign."""
+        try:
+            return (self.root / CONFIGURATION).is_file() and self.has_folders()
+        except OSError:  # somebody else's directory
+            return False
 
     def configure(self, configuration: Configuration) -> None:
         """Makes ``configuration`` the campaign's."""

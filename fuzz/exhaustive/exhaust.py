@@ -66,7 +66,7 @@ def extents(steps: int) -> tuple[Extent, ...]:
 
 
 def run_exhaust(settings: Settings, on_update: Callable[[Tally], None]) -> Tally:
-    """Begins or goes on with a search until it is finished, or SIGINT or SIGTERM comes.
+    """Begins or goes on with a search until it is finished, or SIGINT, SIGTERM or SIGHUP comes.
 
     ``on_update`` is told a few times a second. Raises StoreError, or ExaminerError if the processes
     cannot do their work.

@@ -73,6 +73,7 @@ def arguments(orders: Orders, store: Store) -> list[str]:
         "-len_control=0",  # the mutator knows what length is good for a case
         "-reload=0",  # it would look at its own directory only
         f"-timeout={NEVER}",  # atheris takes 0 for 0
+        f"-report_slow_units={NEVER}",  # one that was long stopped is kept in harness/ else
         "-rss_limit_mb=0",
         f"-artifact_prefix={store.harness}/worker{orders.index}-",
         *(f"-handle_{name}=0" for name in _SIGNALS),

@@ -44,6 +44,7 @@ from triage.troubles import troubles
 
 _MAX_SEED: Final = (1 << 32) - 1
 _MAX_CASES: Final = 10**15
+_TOO_SHORT: Final = ": it takes a longer --for, or fewer --workers"
 
 For = Annotated[
     str | None,
@@ -139,8 +140,8 @@ def fuzz(
 
     Findings are printed as they come and kept in the campaign's directory. A later run of the same
     directory continues it, with its kernels, reading and coverage unless told otherwise. Exit
-    status 1 where the campaign has findings, 0 where it has none, also when Ctrl-C ends it; 130
-    only where it ended before the first case.
+    status 1 where the campaign has findings, 0 where it has none, also when Ctrl-C ends it. Before
+    the first case that is 130, and 2 where the time was over.
 
     Example: gff fuzz --kernel v7.3 --for 60s --campaign campaign
     """
@@ -169,9 +170,16 @@ def fuzz(
     sys.stdout.flush()
     if summary.snapshot.cases:
         _report(campaign, quiet=json)
-    if findings:
+    return _status(summary)
+
+
+def _status(summary: Summary) -> Status:
+    if summary.snapshot.findings:
         return Status.FINDINGS
-    return Status.CLEAN if summary.snapshot.cases else Status.INTERRUPTED
+    if summary.snapshot.cases:
+        return Status.CLEAN
+    # What was asked for has no room for a case.
+    return Status.INTERRUPTED if summary.stopped else Status.USAGE
 
 
 def _configuration(campaign: Path) -> Configuration | None:
@@ -237,7 +245,8 @@ def closing(summary: Summary, findings: list[Finding], campaign: str) -> Text:
     """The counts, and what to type next."""
     now, kernels = summary.snapshot, ", ".join(summary.kernels)
     if not now.cases and not findings:
-        return Text(f"stopped before any case ran on {kernels}", style="bold yellow")
+        how, hint = ("stopped", "") if summary.stopped else ("over", _TOO_SHORT)
+        return Text(f"{how} before any case ran on {kernels}{hint}", style="bold yellow")
     natural = sum(finding.natural for finding in findings)
     found = f"{counted(len(findings), 'finding')}, {natural} natural" if findings else "no findings"
     text = Text(f"{found}, on {kernels}", style="bold")
