@@ -348,12 +348,13 @@ def test_no_time_is_too_long_for_the_engine(tmp_path: Path) -> None:
 # STOPPING
 
 CAMPAIGN: Final = """
-import sys
+import signal, sys
 from pathlib import Path
 from fuzz.campaign.supervisor import Settings, run_campaign
 from fuzz.oracle.contract import Reading
 from fuzz.guidance.coverage import Mode
 from fuzz.campaign.status import as_json
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup
 settings = Settings(
     Path(sys.argv[1]), ("v7.3",), Reading.STRICT, 2, None, None, Mode.COUNTERS, 1
 )
