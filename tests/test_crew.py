@@ -29,7 +29,8 @@ from fuzz.mutation.mutate import MAX_SIZE
 from fuzz.search.hand import Hand, held, pulse
 from fuzz.search.orders import Engine, Orders, parsed
 from fuzz.search.search import Search
-from tests.test_campaign import LEAK, is_running, needs_atheris, settings, started
+from tests.test_campaign import LEAK, needs_atheris, settings
+from tests.test_stopping import is_running, started
 from tests.test_store import configuration
 from tests.test_target import LEAKING
 from triage.campaign_line import campaign_line

@@ -20,7 +20,8 @@ from fuzz.directory.opening import open_store
 from fuzz.directory.store import Store
 from fuzz.halting import Flag
 from tests.command import Gff, campaign, finding
-from tests.test_campaign import is_running, needs_atheris, settings
+from tests.test_campaign import needs_atheris, settings
+from tests.test_stopping import is_running
 from triage.inputs import command
 
 KNOWN: Final = finding("C2-gmem_abort-natural", "v7.3", 1.0)
