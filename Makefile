@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help fuzz test lint check bench quality mutants storm disturbed soak coverage live-test lock clean
+.PHONY: help fuzz test lint check compile native-test bench quality mutants storm disturbed soak coverage live-test lock clean
 
 # The first that runs and is new enough; `make PYTHON=...` decides otherwise.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -27,7 +27,7 @@ fuzz: $(READY) ## search kernel v7.3 for 20 s in campaign/, then list the findin
 	@$(BIN)/gff fuzz --kernel $(KERNEL) --for $(FOR) --campaign $(CAMPAIGN) || test $$? -eq 1
 
 test: $(READY) ## every test that needs no QEMU, and every corpus case
-	@$(BIN)/python -m pytest -m "not live" --numprocesses auto --dist worksteal
+	@$(BIN)/python -m pytest -m "not live and not native" --numprocesses auto --dist worksteal
 
 lint: $(READY) ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet .
@@ -36,6 +36,13 @@ lint: $(READY) ## formatting, lint, types, import rules
 	@$(BIN)/lint-imports --no-logo
 
 check: lint test ## lint and test
+
+compile: $(READY) ## machine code of the source here, for the workers of campaigns; 2 minutes, a C compiler
+	@$(BIN)/gff compile
+
+native-test: $(READY) ## compile, or say what is missing, and hold it against the source
+	@$(BIN)/gff compile
+	@$(BIN)/python -m pytest -m native --numprocesses auto || exit 1 # 3 is what is missing
 
 bench: $(READY) ## how fast it is here; figures to bench.json
 	@$(BIN)/gff bench --save bench.json

@@ -13,15 +13,19 @@ import fuzz
 UNUSABLE: Final = 2  # exit status of a worker: the campaign directory cannot be used
 NO_ENGINE: Final = 3  # exit status of a worker: the engine is not installed here
 PR_SET_PDEATHSIG: Final = 1
+SOURCE: Final = Path(fuzz.__file__).parent.parent  # of the packages that run here
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICK: Final = os.sysconf("SC_CLK_TCK")  # ticks a second
 _UTIME: Final = 11  # in /proc/PID/stat after the name, and after it stime: proc_pid_stat(5)
 
 
-def environment() -> dict[str, str]:
-    """Our own, with this very package first, and hashes of text always the same."""
-    root = str(Path(fuzz.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+def environment(tree: Path = SOURCE) -> dict[str, str]:
+    """Our own, with the packages below ``tree`` first, and hashes of text always the same.
+
+    What is not there comes from the source that runs here.
+    """
+    paths = dict.fromkeys((str(tree), str(SOURCE), os.environ.get("PYTHONPATH", "")))
+    path = os.pathsep.join(filter(None, paths))
     return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 

@@ -12,6 +12,7 @@ from emu.cpu import Cpu, Exit
 from emu.kernels import KERNELS
 from emu.model import Model
 from fuzz.campaign.status import Snapshot
+from fuzz.processes import SOURCE
 from tests.command import Gff
 from triage import bench
 from triage.bench import FORMAT, Bench, Campaign, Cores, Machine, Memory, core_counts
@@ -79,10 +80,10 @@ def test_figures_are_shown_beside_earlier_ones() -> None:
 def test_a_short_bench_keeps_its_figures(
     call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.commands.bench.layers", lambda: layers(rounds=1, cases=50))
+    monkeypatch.setattr("triage.commands.bench.layers_of", lambda _: layers(rounds=1, cases=50))
     # A campaign of some seconds may not come to a case where others are at work.
     worked = Campaign(1.0, 100, 100.0, "plain")
-    monkeypatch.setattr("triage.commands.bench.campaign", lambda _: worked)
+    monkeypatch.setattr("triage.commands.bench.campaign", lambda *_: worked)
     words = ("bench", "--memory-cases", "400", "--no-cores")
     ended = call(*words, "--save", "here.json", "--json")
     assert ended.status is Status.CLEAN, ended.err
@@ -107,13 +108,15 @@ def test_fewer_workers_take_as_much_longer_so_that_all_corpora_come_as_far(
 ) -> None:
     worked: list[tuple[int, float | None]] = []
 
-    def run(workers: int, seconds: float | None, _: int | None) -> tuple[Snapshot, list[Memory]]:
+    def run(
+        workers: int, seconds: float | None, _cases: int | None, _tree: Path
+    ) -> tuple[Snapshot, list[Memory]]:
         worked.append((workers, seconds))
         return Snapshot(workers, 900, 10.0, 90.0, 0, 0, 0, 0, 0, 0, ()), []
 
     monkeypatch.setattr(bench, "_run", run)
-    monkeypatch.setattr(bench, "_floors", lambda count: [1000.0] * count)
-    found = bench.cores((1, 2, 4), 5.0)
+    monkeypatch.setattr(bench, "_floors", lambda count, _: [1000.0] * count)
+    found = bench.cores((1, 2, 4), 5.0, SOURCE)
     assert worked == [(1, 20.0), (2, 10.0), (4, 5.0)]
     assert [(each.processes, each.floor, each.campaign) for each in found] == [
         (count, count, count) for count in (1, 2, 4)
@@ -145,8 +148,8 @@ def test_a_file_of_something_else_is_refused(
 def test_a_campaign_in_which_no_case_ran_is_told_and_leaves_no_figures(
     call: Gff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.commands.bench.layers", lambda: layers(rounds=1, cases=50))
-    monkeypatch.setattr("triage.commands.bench.campaign", lambda _: Campaign(1.0, 0, 0.0, "plain"))
+    monkeypatch.setattr("triage.commands.bench.layers_of", lambda _: layers(rounds=1, cases=50))
+    monkeypatch.setattr("triage.commands.bench.campaign", lambda *_: Campaign(1.0, 0, 0.0, "plain"))
     ended = call("bench", "--seconds", "1", "--json")
     assert ended.status is Status.MISSING
     assert "no case ran in 1 s" in ended.err

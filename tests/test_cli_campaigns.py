@@ -213,7 +213,7 @@ def test_the_json_of_a_campaign_is_the_object_of_the_design(call: Gff) -> None:
     assert Path("campaign/report.html").is_file()
     assert list(made) == [
         *("cases", "seconds", "cases_per_second", "workers", "kernels", "findings", "questions"),
-        *("restarts", "killed", "harness_crashes", "denied"),
+        *("restarts", "killed", "harness_crashes", "denied", "compiled"),
     ]
     assert isinstance(made["findings"], list)
     assert "C2-gmem_abort-natural" in {each["signature"] for each in made["findings"]}

@@ -15,6 +15,7 @@ import pytest
 
 from emu.outcome import RunOutcome
 from fuzz.guidance import coverage
+from fuzz.guidance.counted import CAPACITY
 from fuzz.guidance.feedback import Feedback, Region
 
 SOURCE: Final = '''"""A module with every kind of branch."""
@@ -246,7 +247,7 @@ def test_other_modules_are_left_to_the_ordinary_import() -> None:
 
 
 def test_a_region_is_the_bytearray_itself() -> None:
-    counts = bytearray(coverage.CAPACITY)
+    counts = bytearray(CAPACITY)
     region = Region(counts, 128, 0x1000)
     begin, end = region.counters
     assert begin.value is not None
@@ -260,7 +261,7 @@ def test_a_region_is_the_bytearray_itself() -> None:
 
 def test_the_number_of_arms_is_bounded() -> None:
     arms = coverage.Arms()
-    arms.places = [("m", 1)] * coverage.CAPACITY
+    arms.places = [("m", 1)] * CAPACITY
     with pytest.raises(OverflowError, match="more than 32768 branch arms"):
         arms.add("m", 2)
 

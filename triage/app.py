@@ -7,6 +7,7 @@ import typer
 
 from triage.commands.bench import bench
 from triage.commands.causes import measure_causes
+from triage.commands.compile import compile_source
 from triage.commands.confirm import confirm_finding
 from triage.commands.conform import conform
 from triage.commands.corpus import bless_corpus, check_corpus
@@ -97,6 +98,7 @@ _live.command("list", epilog=_STATUSES)(list_parts)
 _live.command("boot", epilog=_STATUSES)(boot)
 _live.command("conform", epilog=_STATUSES)(conform)
 _live.command("coverage", epilog=_STATUSES)(measure_coverage)
+app.command("compile", epilog=_STATUSES)(compile_source)
 app.command(epilog=_STATUSES)(bench)
 app.command("quality", epilog=_STATUSES)(measure_quality)
 app.command(epilog=_STATUSES)(doctor)

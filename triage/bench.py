@@ -115,6 +115,7 @@ class Live(msgspec.Struct, frozen=True):
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """What ``--json`` prints and ``--save`` keeps. ``ratios``: each layer's to the first.
+    ``compiled``: all but the boxes ran what ``gff compile`` had made.
 
     The layers are the emulator alone, the model, the whole case, a campaign, and boxes.
     """
@@ -131,6 +132,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     cores: tuple[Cores, ...]
     memory: tuple[Memory, ...]
     live: tuple[Live, ...]
+    compiled: bool = False
 
 
 def machine() -> Machine:
@@ -173,15 +175,15 @@ def ratios(layers: Sequence[Layer]) -> tuple[float, ...]:
 # CAMPAIGNS
 
 
-def campaign(seconds: float) -> Campaign:
+def campaign(seconds: float, tree: Path) -> Campaign:
     """One worker for so long."""
-    end, _ = _run(1, seconds, None)
+    end, _ = _run(1, seconds, None, tree)
     return Campaign(end.seconds, end.cases, end.cases_per_second, _engine())
 
 
-def memory(cases: int) -> tuple[Memory, ...]:
+def memory(cases: int, tree: Path) -> tuple[Memory, ...]:
     """One worker over so many cases, looked at after each quarter."""
-    _, seen = _run(1, None, cases)
+    _, seen = _run(1, None, cases, tree)
     found: list[Memory] = []
     for quarter in range(1, QUARTERS + 1):
         wanted = cases * quarter // QUARTERS
@@ -189,7 +191,7 @@ def memory(cases: int) -> tuple[Memory, ...]:
     return tuple(found)
 
 
-def cores(counts: Sequence[int], seconds: float) -> tuple[Cores, ...]:
+def cores(counts: Sequence[int], seconds: float, tree: Path) -> tuple[Cores, ...]:
     """The floor and a campaign with so many processes, in turns.
 
     ``seconds`` is what the most of them take. Fewer take as much longer: a corpus that has evolved
@@ -198,8 +200,8 @@ def cores(counts: Sequence[int], seconds: float) -> tuple[Cores, ...]:
     found: list[Cores] = []
     floor = worked = 0.0
     for count in counts:
-        alone = sum(_floors(count))
-        end, _ = _run(count, seconds * max(counts) / count, None)
+        alone = sum(_floors(count, tree))
+        end, _ = _run(count, seconds * max(counts) / count, None, tree)
         together = end.cases_per_second * count
         if count == 1:
             floor, worked = alone, together
@@ -216,7 +218,9 @@ def core_counts() -> tuple[int, ...]:
     return (*doubled, number)
 
 
-def _run(workers: int, seconds: float | None, cases: int | None) -> tuple[Snapshot, list[Memory]]:
+def _run(
+    workers: int, seconds: float | None, cases: int | None, tree: Path
+) -> tuple[Snapshot, list[Memory]]:
     """A campaign that is thrown away, and the memory of its first worker on the way."""
     seen: list[Memory] = []
     with tempfile.TemporaryDirectory(prefix="gff-bench-") as directory:
@@ -230,6 +234,7 @@ def _run(workers: int, seconds: float | None, cases: int | None) -> tuple[Snapsh
             coverage=Mode.COUNTERS,
             seed=1,
             engine=engine(None, Mode.COUNTERS),
+            tree=tree,
         )
         store = Store(settings.campaign)
 
@@ -249,11 +254,11 @@ def _engine() -> str:
 # THE FLOOR
 
 
-def _floors(count: int) -> list[float]:
+def _floors(count: int, tree: Path) -> list[float]:
     """Cases a second of each of some processes that do nothing but the emulator's entries."""
     words = [sys.executable, "-P", "-m", "triage.bench", repr(_FLOOR_SECONDS)]
     processes = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, env=environment()) for _ in range(count)
+        subprocess.Popen(words, stdout=subprocess.PIPE, env=environment(tree)) for _ in range(count)
     ]
     return [float(process.communicate()[0]) for process in processes]
 

@@ -105,4 +105,5 @@ def _machine(result: Bench, earlier: Bench | None) -> Iterator[str]:
 def _described(result: Bench) -> str:
     it = result.machine
     versions = ", ".join(f"{name} {version}" for name, version in it.versions.items() if version)
-    return f"{it.cpu}, {counted(it.cores, 'core')}; {it.python}; {versions}"
+    how = "; compiled" if result.compiled else ""
+    return f"{it.cpu}, {counted(it.cores, 'core')}; {it.python}; {versions}{how}"

@@ -5,12 +5,15 @@ import importlib.util
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from emu.kernels import KERNELS
 from fuzz.campaign.hook import PLACEHOLDERS, unknown_placeholder
 from fuzz.guidance.coverage import Mode
+from fuzz.native import build
 from fuzz.oracle.contract import Reading
+from fuzz.processes import SOURCE
 from fuzz.search.orders import Engine
 from triage.ending import UserError
 
@@ -54,6 +57,16 @@ def engine(name: str | None, mode: Mode) -> Engine:
     if known[name] is Engine.PLAIN and mode is Mode.ATHERIS:
         raise UserError("--engine plain: --coverage atheris needs the engine atheris")
     return known[name]
+
+
+def worker_tree(mode: Mode, *, interpreted: bool) -> Path:
+    """The packages that workers run: what was compiled of the source here, or the source.
+
+    atheris counts branches in Python's bytecode, of which compiled code has none.
+    """
+    if interpreted or mode is Mode.ATHERIS:
+        return SOURCE
+    return build.found() or SOURCE
 
 
 def whole_number(option: str, least: int, most: int) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from emu.model import Model
+from fuzz.native import build
 from triage.corpus_files import case_files, corpus_dir
 
 
@@ -54,6 +55,7 @@ def parts() -> tuple[Part, ...]:
         _assembler(),
         _model(),
         _corpus(),
+        _compiled(),
         Part("cores", State.WORKS, str(len(os.sched_getaffinity(0)))),
         Part("memory", State.WORKS, _memory()),
     )
@@ -96,6 +98,13 @@ def _corpus() -> Part:
     count = len(case_files(folder))
     state = State.WORKS if count else State.BROKEN
     return Part("corpus", state, f"{count} cases in {folder}")
+
+
+def _compiled() -> Part:
+    place = build.found()
+    if place is not None:
+        return Part("gff compile", State.WORKS, str(place))
+    return Part("gff compile", State.ABSENT, "not run", "workers run the source, more slowly")
 
 
 def _memory() -> str:

@@ -3,8 +3,11 @@
 All layers do the same case with the same guest entries, so that a ratio is what a layer adds.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -17,6 +20,7 @@ from emu.kernels import KERNELS
 from emu.model import Model
 from emu.stage2 import Prot
 from fuzz.oracle.judge import judge
+from fuzz.processes import environment
 
 # Two faults that are served and one that is not: three KVM_RUNs, five guest entries.
 CASE: Final = text.load(
@@ -46,6 +50,13 @@ class Layer(msgspec.Struct, frozen=True):
 
     name: str
     us_per_case: float
+
+
+def layers_of(tree: Path) -> tuple[Layer, ...]:
+    """The layers of the packages below ``tree``: the source here, or a build of it."""
+    words = [sys.executable, "-P", "-m", "triage.speed"]
+    said = subprocess.run(words, stdout=subprocess.PIPE, env=environment(tree), check=True).stdout
+    return msgspec.json.decode(said, type=tuple[Layer, ...])
 
 
 def layers(rounds: int = ROUNDS, cases: int = CASES) -> tuple[Layer, ...]:
@@ -90,3 +101,7 @@ def _time(once: Callable[[], object], cases: int) -> float:
     for _ in range(cases):
         once()
     return (time.perf_counter() - start) / cases
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(layers()))

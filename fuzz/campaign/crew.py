@@ -6,6 +6,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from fuzz.campaign.member import CrewError, Limits, Member
@@ -13,7 +14,7 @@ from fuzz.campaign.suspects import Suspects
 from fuzz.directory.store import Store, WorkerStatus
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
-from fuzz.processes import last_line
+from fuzz.processes import SOURCE, last_line
 from fuzz.search.orders import Engine, Orders
 
 HASTY_DEATHS: Final = 3  # of each worker, of which none has ever spoken: none ever will
@@ -27,7 +28,7 @@ class Duty:
     """What the crew has to do. ``epoch`` and ``until`` are times of CLOCK_MONOTONIC.
 
     ``cases`` are all workers' together; None for as many as time allows. ``split``: the kernels
-    are dealt out to the workers, in place of all to each.
+    are dealt out to the workers, in place of all to each. ``tree``: the packages that workers run.
     """
 
     kernels: tuple[str, ...]
@@ -41,6 +42,7 @@ class Duty:
     until: float
     split: bool = False
     limits: Limits = field(default_factory=Limits)
+    tree: Path = SOURCE
 
 
 class Crew:
@@ -50,7 +52,9 @@ class Crew:
         self.duty = duty
         self._store = store
         self._cases_before = {index: status.cases for index, status in store.statuses([]).items()}
-        self._suspects = Suspects(store, duty.kernels, duty.reading, duty.limits.rss_mib)
+        self._suspects = Suspects(
+            store, duty.kernels, duty.reading, duty.limits.rss_mib, duty.tree
+        )
         self._members = [self._member(index) for index in range(duty.workers)]
         self._looked_at = time.monotonic()
 
@@ -125,6 +129,7 @@ class Crew:
             self.duty.limits,
             self._suspects,
             lambda starts: self._orders(index, starts),
+            self.duty.tree,
         )
 
     def _orders(self, index: int, starts: int) -> Orders | None:
@@ -146,6 +151,7 @@ class Crew:
             reading=duty.reading,
             parent=os.getpid(),
             kernels=self.split_kernels.get(index, duty.kernels),
+            source=None if duty.tree == SOURCE else SOURCE,
         )
 
     def _left(self, index: int) -> int | None:

@@ -20,6 +20,7 @@ from fuzz.directory.logs import bounded
 from fuzz.directory.shards import sha1
 from fuzz.directory.store import Store, StoreError, WorkerStatus
 from fuzz.processes import (
+    SOURCE,
     NO_ENGINE,
     UNUSABLE,
     environment,
@@ -69,6 +70,7 @@ class Member:
         limits: Limits,
         suspects: Suspects,
         orders: Callable[[int], Orders | None],
+        tree: Path = SOURCE,
     ) -> None:
         self.index = index
         self.killed = 0
@@ -80,6 +82,7 @@ class Member:
         self._limits = limits
         self._suspects = suspects
         self._orders = orders
+        self._tree = tree
         self._process: subprocess.Popen[bytes] | None = None
         self._status: WorkerStatus | None = None
         self._started_at = self._sign_at = self._start_at = self._look_at = 0.0
@@ -139,7 +142,7 @@ class Member:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(),
+                env=environment(self._tree),
                 # A terminal's ctrl-C is for the supervisor, who passes it on.
                 start_new_session=True,
             )

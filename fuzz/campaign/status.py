@@ -50,12 +50,14 @@ class Snapshot:
 class Summary:
     """A campaign at the end of a run; ``snapshot.workers`` is how many it had.
 
-    ``stopped``: it was told to come to its end.
+    ``stopped``: it was told to come to its end. ``compiled``: its workers ran what ``gff compile``
+    had made.
     """
 
     kernels: tuple[str, ...]
     snapshot: Snapshot
     stopped: bool
+    compiled: bool = False
 
 
 def snapshot(
@@ -121,6 +123,7 @@ class SummaryLine(msgspec.Struct, frozen=True):
     killed: int
     harness_crashes: int
     denied: int
+    compiled: bool
 
 
 def as_json(summary: Summary) -> str:
@@ -138,6 +141,7 @@ def as_json(summary: Summary) -> str:
         killed=now.killed,
         harness_crashes=now.harness_crashes,
         denied=now.denied,
+        compiled=summary.compiled,
     )
     return msgspec.json.encode(made).decode()
 

@@ -30,6 +30,7 @@ from fuzz.exhaustive.ledger import COVERAGE, PLAN
 from fuzz.guidance.coverage import Mode
 from fuzz.halting import Flag, told_to_stop
 from fuzz.oracle.contract import Reading
+from fuzz.processes import SOURCE
 from fuzz.search.orders import Engine
 
 POLL: Final = 0.05  # seconds
@@ -46,7 +47,8 @@ class Settings:
     """What ``gff fuzz`` was asked for. ``seconds`` and ``cases`` None: until it is told to stop.
 
     ``split``: the kernels are dealt out to the workers, in place of all to each. ``on_finding``: a
-    command that is run for each new finding.
+    command that is run for each new finding. ``tree``: the packages that workers run, those here
+    or a build of them.
     """
 
     campaign: Path
@@ -61,6 +63,7 @@ class Settings:
     split: bool = False
     limits: Limits = field(default_factory=Limits)
     on_finding: tuple[str, ...] = ()
+    tree: Path = SOURCE
 
 
 def run_campaign(
@@ -116,7 +119,7 @@ def _run(
         watch.until_end(stop, on_update)
         last = watch.end(stop)
     on_update(last)
-    return Summary(settings.kernels, last, stop.raised)
+    return Summary(settings.kernels, last, stop.raised, settings.tree != SOURCE)
 
 
 def _refuse_exhaust(store: Store) -> None:
@@ -227,6 +230,7 @@ def _duty(settings: Settings, store: Store, started: float) -> Duty:
         until=started + seconds,
         split=settings.split,
         limits=settings.limits,
+        tree=settings.tree,
     )
 
 
@@ -243,4 +247,5 @@ def _configuration(settings: Settings) -> Configuration:
         engine=settings.engine.value,
         split=settings.split,
         code=fingerprints(),
+        compiled=settings.tree != SOURCE,
     )

@@ -18,7 +18,7 @@ from fuzz.directory import durable, records
 from fuzz.directory.records import RecordError
 from fuzz.directory.store import DEATHS, Store
 from fuzz.oracle.contract import Reading
-from fuzz.processes import environment, resident_mib
+from fuzz.processes import SOURCE, environment, resident_mib
 
 UNTRIED: Final = "not tried alone yet"
 PATIENCE: Final = 60.0  # seconds for what takes one or two
@@ -28,13 +28,19 @@ class Suspects:
     """Those of one campaign. ``cleared``: how many turned out harmless, and may be run again."""
 
     def __init__(
-        self, store: Store, kernels: Sequence[str], reading: Reading, rss_mib: int
+        self,
+        store: Store,
+        kernels: Sequence[str],
+        reading: Reading,
+        rss_mib: int,
+        tree: Path = SOURCE,
     ) -> None:
         self.cleared = 0
         self._store = store
         self._kernels = tuple(kernels)
         self._reading = reading
         self._rss_mib = rss_mib
+        self._tree = tree
         self._waiting = deque(path for path in sorted(store.harness.glob(DEATHS)) if untried(path))
         self._process: subprocess.Popen[bytes] | None = None
         self._path = Path()
@@ -83,7 +89,7 @@ class Suspects:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment(),
+            env=environment(self._tree),
             start_new_session=True,
         )
 

@@ -49,6 +49,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     ``split``: the kernels are dealt out to the workers, in place of all to each. ``code``: digests
     of the judge and the model that ran; None until all that earlier ones left was looked at again.
+    ``compiled``: the workers ran a build of them.
     """
 
     format: int
@@ -62,6 +63,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""
     split: bool = False
     code: Fingerprints | None = None
+    compiled: bool = False
 
 
 class _Format(msgspec.Struct):

@@ -14,9 +14,9 @@ from types import CodeType, ModuleType
 from typing import Final
 
 from fuzz.guidance.arms import NAME, count_arms
+from fuzz.guidance.counted import CAPACITY, COUNTS, PLACES
 
 MODEL_MODULES: Final = ("emu.kvm", "emu.kernels", "emu.guest")
-CAPACITY: Final = 1 << 15
 
 
 @unique
@@ -29,11 +29,15 @@ class Mode(Enum):
 
 
 class Arms:
-    """The counters of one process, and a name for each: module and line of its arm."""
+    """The counters of one process, and a name for each: module and line of its arm.
 
-    def __init__(self) -> None:
-        self.counts = bytearray(CAPACITY)
-        self.places: list[tuple[str, int]] = []
+    ``compiled``: those that compiled code has in it are the first of them; there is one such set in
+    a process.
+    """
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        self.counts = COUNTS if compiled else bytearray(CAPACITY)
+        self.places = list(PLACES) if compiled else []
 
     def add(self, module: str, line: int) -> int:
         """The index of a new counter."""
@@ -64,17 +68,20 @@ class CountingLoader(SourceFileLoader):
 
 
 class CountingFinder(MetaPathFinder):
-    """Takes the modules of some packages away from the ordinary import."""
+    """Takes the modules of some packages away from the ordinary import, but for those that have
+    counters already.
+    """
 
     def __init__(self, packages: tuple[str, ...], arms: Arms) -> None:
         self._packages = packages
         self._arms = arms
+        self._counted = {module for module, _ in arms.places}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module's own spec, with another loader, if it is one of ours."""
-        if not any(fullname == p or fullname.startswith(f"{p}.") for p in self._packages):
+        if fullname in self._counted or not is_in(fullname, self._packages):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or not isinstance(spec.loader, SourceFileLoader):
@@ -82,6 +89,11 @@ class CountingFinder(MetaPathFinder):
         spec.loader = CountingLoader(fullname, spec.loader.path, self._arms)
         spec.cached = None
         return spec
+
+
+def is_in(module: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of these, or in one of them."""
+    return any(module == each or module.startswith(f"{each}.") for each in packages)
 
 
 def install(arms: Arms, packages: tuple[str, ...] = MODEL_MODULES) -> CountingFinder:

@@ -13,7 +13,8 @@ from typing import Final
 
 from emu.abi import ExitReason
 from emu.outcome import RunOutcome
-from fuzz.guidance.coverage import CAPACITY, Arms
+from fuzz.guidance.counted import CAPACITY
+from fuzz.guidance.coverage import Arms
 
 OUTCOMES: Final = 1 << 12
 MEMORY_FAULT: Final = int(ExitReason.MEMORY_FAULT)

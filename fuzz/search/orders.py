@@ -2,7 +2,7 @@
 
     python -m fuzz.search.worker --campaign DIR --index N --seed S --epoch T --until T --runs N
                           --engine ENGINE --coverage MODE --reading READING --parent PID
-                          --kernel K... [--first]
+                          --kernel K... [--first] [--source DIR]
 
 Times are those of CLOCK_MONOTONIC, which all processes share.
 """
@@ -33,6 +33,7 @@ class Orders:
     ``first``: the first finding is the end.
     ``epoch`` is when the campaign began, as if it had never been interrupted.
     ``parent`` is the process with which the worker has to end.
+    ``source``: the packages that its own are a build of; None where it runs the source itself.
     """
 
     campaign: Path
@@ -47,6 +48,7 @@ class Orders:
     parent: int
     kernels: tuple[str, ...]
     first: bool = False
+    source: Path | None = None
 
     def command(self) -> list[str]:
         """The command line that starts such a worker."""
@@ -64,6 +66,7 @@ class Orders:
             *("--parent", str(self.parent)),
             *(word for kernel in self.kernels for word in ("--kernel", kernel)),
             *(("--first",) if self.first else ()),
+            *(("--source", str(self.source)) if self.source is not None else ()),
         ]
 
 
@@ -82,5 +85,6 @@ def parsed(arguments: Sequence[str]) -> Orders:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--kernel", action="append", dest="kernels", required=True)
     parser.add_argument("--first", action="store_true")
+    parser.add_argument("--source", type=Path)
     given = vars(parser.parse_args(arguments))
     return Orders(**{**given, "kernels": tuple(given["kernels"])})

@@ -55,12 +55,14 @@ class Search:
         self.mutator = Mutator(Random(orders.seed))  # noqa: S311 - nothing here is secret
         with instrumented:
             from emu.kernels import KERNELS  # noqa: PLC0415 - a module of the model
+            from fuzz.search.second_look import SecondLook  # noqa: PLC0415 - as above
             from fuzz.search.target import Target  # noqa: PLC0415 - brings in the others
 
         kernels = {name: KERNELS[name] for name in orders.kernels}
         self._hand = Hand(store.hand_file(orders.index))
+        second_look = None if orders.source is None else SecondLook(orders.source)
         self._target = Target(
-            store, kernels, orders.reading, self.feedback, self._age, self._hand.beat
+            store, kernels, orders.reading, self.feedback, self._age, self._hand.beat, second_look
         )
         noted = store.coverage(orders.index)
         self._target.asked.add(noted.tested if noted else ())

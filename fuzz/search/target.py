@@ -27,6 +27,7 @@ from fuzz.oracle.contract import Reading
 from fuzz.oracle.judge import judge
 from fuzz.oracle.view import Timeline
 from fuzz.search import recheck
+from fuzz.search.second_look import SecondLook
 from fuzz.search.sighting import Observer, Sighting, sightings
 from fuzz.search.together import Together
 
@@ -40,7 +41,8 @@ class Target:
     """One worker's search.
 
     ``age`` tells the seconds since the campaign began; ``beat`` is called again and again while a
-    case is shrunk, which takes long, so that somebody can see that it goes on.
+    case is shrunk, which takes long, so that somebody can see that it goes on. ``second_look``:
+    what has to agree before there is a finding, where this is a build of the source.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Target:
         feedback: Feedback,
         age: Callable[[], float],
         beat: Callable[[], None] = lambda: None,
+        second_look: SecondLook | None = None,
     ) -> None:
         self.cases = 0
         self.harness_crashes = 0
@@ -62,6 +65,7 @@ class Target:
         self._feedback = feedback
         self._age = age
         self._beat = beat
+        self._second_look = second_look
         self._model = Model()
         self._kernels = dict(kernels)
         self._together = Together(self._model, kernels)
@@ -74,6 +78,7 @@ class Target:
         self._uncounted: Counter[str] = Counter()
         self._crash_sites: set[str] = set()
         self._asked: set[str] = set()
+        self._refuted: set[str] = set()
 
     def run(self, data: bytes) -> None:
         """One execution. Raises only OSError or StoreError, when something cannot be stored."""
@@ -153,14 +158,33 @@ class Target:
         if known is not None and (len(case.steps) > known.steps or sort_key(case) >= known):
             self._uncounted[name] += 1
             return
+        if not self._stands(sighting):
+            return
         self._sizes[name] = sort_key(case)
         age = self._age()
         self._store.record(sighting.finding(age, 1, case, shrunk=False))
         if self.hurried:
             return
         smallest = self._shrunk(sighting)
+        if not self._stands(smallest):
+            return
         self._store.record(smallest.finding(age, 0, case, shrunk=not self.hurried))
         self._sizes[name] = sort_key(smallest.case)
+
+    def _stands(self, sighting: Sighting) -> bool:
+        """Whether the source shows it too; if not, the case is kept as one that we are wrong on."""
+        look, name, case = self._second_look, sighting.name, sighting.case
+        if look is None:
+            return True
+        if name in self._refuted:
+            return False
+        if look.shows(sighting.signature, case, sighting.kernel, self._reading):
+            return True
+        self._refuted.add(name)
+        self.harness_crashes += 1
+        told = f"the compiled code shows {name}, the source does not\n\n{text.dump(case)}"
+        self._store.record_harness_crash(f"refuted-{name}", wire.encode(case), told)
+        return False
 
     def _shrunk(self, sighting: Sighting) -> Sighting:
         name, wanted = sighting.kernel, sighting.signature

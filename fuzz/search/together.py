@@ -9,7 +9,7 @@ kernel whose difference cannot be watched: a constant, say, or another order of 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
-from types import FunctionType
+from types import FunctionType, MethodDescriptorType
 from typing import Final, NamedTuple
 
 from emu.case import Case
@@ -91,7 +91,7 @@ def _own(kernel: Kernel, other: Kernel) -> list[str]:
 
 def _changes(base: Kernel, kernel: Kernel) -> dict[str, Walk | None] | None:
     """The functions of the base that the kernel has changed; None where that is not all."""
-    if vars(base) or vars(kernel) or not _have_one_trunk(type(base), type(kernel)):
+    if _state(base) or _state(kernel) or not _have_one_trunk(type(base), type(kernel)):
         return None
     ours, theirs = _own(base, kernel), _own(kernel, base)
     changes: dict[str, Walk | None] = {}
@@ -116,8 +116,14 @@ def _have_one_trunk(one: type, other: type) -> bool:
     return one.__mro__[-len(common) :] == other.__mro__[-len(common) :] == tuple(common)
 
 
+def _state(kernel: Kernel) -> Mapping[str, object]:
+    """The attributes of its own; compiled code has no room for any."""
+    state: Mapping[str, object] = getattr(kernel, "__dict__", {})
+    return state
+
+
 def _is_function(kernel: Kernel, name: str) -> bool:
-    return isinstance(getattr_static(kernel, name), FunctionType)
+    return isinstance(getattr_static(kernel, name), FunctionType | MethodDescriptorType)
 
 
 def _watched(base: Kernel, hunks: Mapping[str, Sequence[Hunk]], apart: Apart) -> Kernel:

@@ -25,7 +25,7 @@ def main() -> None:
     if orders.engine is Engine.ATHERIS and not atheris_engine.is_there():
         leave(NO_ENGINE, "atheris is not installed: there is no wheel of it for this platform")
     faulthandler.enable()
-    arms = Arms()
+    arms = Arms(compiled=orders.coverage is Mode.COUNTERS)
     try:
         search = Search(orders, open_store(orders.campaign), arms, _watched(orders, arms))
     except (OSError, StoreError) as error:

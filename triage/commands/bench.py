@@ -1,6 +1,7 @@
 """``gff bench``: how fast it is here, as figures and as ratios to the bare emulator."""
 
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -8,6 +9,8 @@ import typer
 
 from fuzz.campaign.member import CrewError
 from fuzz.campaign.supervisor import MissingEngineError
+from fuzz.guidance.coverage import Mode
+from fuzz.processes import SOURCE
 from triage.bench import (
     FORMAT,
     QUARTERS,
@@ -27,12 +30,12 @@ from triage.bench import (
 )
 from triage.bench_text import report
 from triage.case_input import read_bytes
-from triage.commands.options import Json
+from triage.commands.options import Interpreted, Json
 from triage.ending import Status, UserError
-from triage.inputs import whole_number
+from triage.inputs import whole_number, worker_tree
 from triage.progress import ProgressLine
 from triage.screen import complain, show, show_json
-from triage.speed import CASES, ROUNDS, RUNS, layers
+from triage.speed import CASES, ROUNDS, RUNS, layers_of
 from triage.written import write
 
 _MOST: Final = 10**9
@@ -74,6 +77,7 @@ def bench(
     memory_cases: MemoryCases = 50_000,
     no_cores: NoCores = False,
     images: Images = None,
+    interpreted: Interpreted = False,
     save: Save = None,
     against: Against = None,
     json: Json = False,
@@ -83,13 +87,14 @@ def bench(
     One fixed case of three KVM_RUNs is timed with the emulator alone, with the modelled kernel, and
     whole; then short campaigns run, on one core and on more, and one in which the memory is
     watched. Ratios are to the emulator alone, in the same run: compare these. Nothing else should
-    run on the machine meanwhile.
+    run on the machine meanwhile. What `gff compile` has made is measured, where it was run.
 
     Example: gff bench --seconds 60 --save here.json
     """
     earlier = None if against is None else _kept(against)
     with ProgressLine(None) as line:
-        result = _measured(line, length, memory_cases, images or [], no_cores=no_cores)
+        tree = worker_tree(Mode.COUNTERS, interpreted=interpreted)
+        result = _measured(line, tree, length, memory_cases, images or [], no_cores=no_cores)
     if save is not None:
         write(save, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     if json:
@@ -100,20 +105,26 @@ def bench(
 
 
 def _measured(
-    line: ProgressLine, length: int, memory_cases: int, images: list[str], *, no_cores: bool
+    line: ProgressLine,
+    tree: Path,
+    length: int,
+    memory_cases: int,
+    images: list[str],
+    *,
+    no_cores: bool,
 ) -> Bench:
     line.update("one case, layer by layer")
-    measured = layers()
+    measured = layers_of(tree)
     line.update("a campaign")
-    worked = _campaign(length)
+    worked = _campaign(length, tree)
     at_once: tuple[Cores, ...] = ()
     watched: tuple[Memory, ...] = ()
     if worked is not None and not no_cores:
         line.update("scaling over cores")
-        at_once = cores(core_counts(), length)
+        at_once = cores(core_counts(), length, tree)
     if worked is not None and memory_cases >= QUARTERS:
         line.update("memory over time")
-        watched = memory(memory_cases)
+        watched = memory(memory_cases, tree)
     boxes = []
     for image, number in product(images, box_counts()):
         line.update(f"boxes of {image}: {number}")
@@ -132,12 +143,13 @@ def _measured(
         cores=at_once,
         memory=watched,
         live=tuple(boxes),
+        compiled=tree != SOURCE,
     )
 
 
-def _campaign(length: float) -> Campaign | None:
+def _campaign(length: float, tree: Path) -> Campaign | None:
     try:
-        done = campaign(length)
+        done = campaign(length, tree)
         if done.cases:
             return done
         complain(f"no campaign: no case ran in {length} s; give it more with --seconds")

@@ -21,9 +21,10 @@ from fuzz.directory.opening import open_store
 from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Mode
 from fuzz.oracle.contract import Reading
+from fuzz.processes import SOURCE
 from triage.campaign_progress import CampaignProgress
 from triage.campaigns import DEFAULT, campaign_path, ids, ordered
-from triage.commands.options import CORES, Campaign, Json, Metrics, Workers
+from triage.commands.options import CORES, Campaign, Interpreted, Json, Metrics, Workers
 from triage.commands.report import written
 from triage.durations import counted, seconds, span
 from triage.ending import MissingError, Status, UserError
@@ -37,6 +38,7 @@ from triage.inputs import (
     kernel_names,
     reading,
     whole_number,
+    worker_tree,
 )
 from triage.invocation import own_name
 from triage.screen import note, printable, show
@@ -133,6 +135,7 @@ def fuzz(
     engine_name: EngineName = None,
     split_kernels: SplitKernels = False,
     on_finding: OnFinding = None,
+    interpreted: Interpreted = False,
     metrics: Metrics = None,
     json: Json = False,
 ) -> Status:
@@ -158,6 +161,7 @@ def fuzz(
         engine=engine(engine_name, mode),
         split=split_kernels,
         on_finding=command("--on-finding", on_finding),
+        tree=worker_tree(mode, interpreted=interpreted),
     )
     with serving(metrics, campaign):
         summary = _search(settings, json=json)
@@ -202,6 +206,8 @@ def _search(settings: Settings, *, json: bool) -> Summary:
         if known:
             held = counted(len(known), "finding")
             note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
+        if settings.tree != SOURCE:
+            note("The workers run what gff compile has made.")
         if settings.seconds is None and settings.cases is None:
             note("Ctrl-C ends the search and lists the findings.")
 

@@ -1,6 +1,5 @@
 """``gff live build``: kernels from source, with the changes that the modelled ones have."""
 
-import os
 import time
 from typing import Annotated, Final
 
@@ -12,15 +11,13 @@ from emu.live.build_source import Tree
 from emu.live.build_variants import PATCHES, variant
 from emu.live.fetch import Source
 from triage.commands.live import Keyring, Mirror
-from triage.commands.options import Json
+from triage.commands.options import CORES, Jobs, Json
 from triage.ending import Status
-from triage.inputs import whole_number
 from triage.live import live_errors
 from triage.live_views import BuiltView, BuiltViews, built_rows
 from triage.progress import ProgressLine
 from triage.screen import show, show_json
 
-_CPUS: Final = len(os.sched_getaffinity(0))
 _PLAIN_EVERY: Final = 20.0  # seconds between two lines where there is no terminal
 
 Names = Annotated[
@@ -32,17 +29,11 @@ Names = Annotated[
         "[default: v7.3, those of the thread, clean]",
     ),
 ]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        "--jobs", "-j", metavar="N", parser=whole_number("--jobs", 1, 1024), help="Compilers."
-    ),
-]
 
 
 def build_kernels(
     names: Names = None,
-    jobs: Jobs = _CPUS,
+    jobs: Jobs = CORES,
     mirror: Mirror = None,
     keyring: Keyring = None,
     json: Json = False,

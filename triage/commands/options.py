@@ -62,3 +62,13 @@ Workers = Annotated[
         help="Worker processes.",
     ),
 ]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", metavar="N", parser=whole_number("--jobs", 1, 1024), help="Compilers."
+    ),
+]
+Interpreted = Annotated[
+    bool,
+    typer.Option("--interpreted", help="Run the source, also where `gff compile` was run."),
+]
