@@ -37,7 +37,7 @@ lint: $(READY) ## formatting, lint, types, import rules
 
 check: lint test ## lint and test
 
-compile: $(READY) ## machine code of the source here, for the workers of campaigns; 2 minutes, a C compiler
+compile: $(READY) ## machine code of the source here, for the workers of campaigns; a minute or two, a C compiler
 	@$(BIN)/gff compile
 
 native-test: $(READY) ## compile, or say what is missing, and hold it against the source
