@@ -91,11 +91,15 @@ HARNESS_SLOT: Final = 32766
 DOORBELL: Final = 0xF020_0000
 
 
+_ERRNO_NAMES: Final = {int(each): each.name for each in Errno}
+_REASON_NAMES: Final = {int(each): each.name for each in ExitReason}
+
+
 def errno_name(number: int) -> str:
     """The errno's symbol, or its number where this module has none."""
-    return Errno(number).name if number in Errno.__members__.values() else str(number)
+    return _ERRNO_NAMES.get(number) or str(number)
 
 
 def reason_name(number: int) -> str:
     """The exit reason's symbol without KVM_EXIT_, or its number where this module has none."""
-    return ExitReason(number).name if number in ExitReason.__members__.values() else str(number)
+    return _REASON_NAMES.get(number) or str(number)
