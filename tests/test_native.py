@@ -15,7 +15,7 @@ from emu.model import Model
 from fuzz.campaign.supervisor import run_campaign
 from fuzz.directory.finding import Standing
 from fuzz.directory.opening import open_store
-from fuzz.native import build
+from fuzz.native import builds
 from fuzz.oracle.contract import Reading
 from fuzz.processes import SOURCE, environment
 from fuzz.search.sighting import Observer
@@ -37,7 +37,7 @@ PLAYED: Final = (
 
 @pytest.fixture(scope="module")
 def tree() -> Path:
-    found = build.found()
+    found = builds.found()
     assert found is not None, "gff compile was not run on this source"
     return found
 
@@ -78,9 +78,10 @@ def test_a_campaign_finds_what_the_source_shows(tree: Path, tmp_path: Path) -> N
 
 
 @needs_atheris
-def test_ctrl_c_ends_it_as_soon(tree: Path, tmp_path: Path) -> None:
-    assert tree.is_dir()
+@pytest.mark.usefixtures("tree")
+def test_ctrl_c_ends_it_as_soon(tmp_path: Path) -> None:
     stop = stopped(tmp_path / "c", 2, ["v7.3", "clean"], 0.5, 1)
+    assert open_store(tmp_path / "c").configuration().compiled
     assert stop.end <= MOST
     assert not stop.killed
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fuzz.native import build
-from fuzz.native.members import enums
+from fuzz.native.enum_names import enums
 from fuzz.native.modules import compiled
 from fuzz.native.records import RewriteError
 from fuzz.native.rewrite import rewritten
@@ -31,12 +31,23 @@ class Colour(Enum):
     BLUE = 2
 
 
+class _Mood(Enum):
+    GOOD = 1
+
+
+class Person:
+    def mood(self) -> int:
+        return _Mood.GOOD.value
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """A place."""
 
+    SEVEN = 7
+
     x: int
-    y: int = 7
+    y: int = SEVEN
     colour: Colour = Colour.RED
 
     @property
@@ -118,22 +129,39 @@ def test_patterns_and_members_of_enums_mean_what_they_did(records: ModuleType) -
     point, colour = records.Point, records.Colour
     told = [records.colour_of(each) for each in (point(1, 0, colour.BLUE), point(1, 0), point(0))]
     assert told == ["blue", "red, and high", "red"]
+    assert records.Person().mood() == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("lines", "reason"),
     [
-        ("@dataclass(order=True)\nclass A:\n    x: int\n", "line 5: A: order is not known here"),
+        ("@dataclass(order=True)\nclass A:\n    x: int", "line 5: A: order is not known here"),
+        ("@dataclass\nclass A:\n    x: int = field(repr=False)", "line 6: x: .* is not known here"),
+        ("@dataclass\nclass A:\n    x: int = dataclasses.field(default=1)", "line 6: x: "),
+        ("@dataclass\nclass A:\n    x: ClassVar[int] = 1", "line 6: x: "),
         (
-            "@dataclass\nclass A:\n    x: int = field(repr=False)\n",
-            "line 6: x: repr is not known here",
+            "@dataclass\nclass A:\n    x: list[int] | None = field(default_factory=list)",
+            "line 6: x",
         ),
+        ("@dataclass\nclass A:\n    list: set[int] = field(default_factory=list)", "a factory"),
+        ("@dataclass\nclass A(B):\n    x: int", "line 5: A: B is not known here"),
+        ("@final\n@dataclass\nclass A:\n    x: int", "line 6: A: final is not known here"),
+        (
+            "@dataclass\nclass A:\n    def __post_init__(self): pass",
+            "A: __post_init__ is not known",
+        ),
+        ("def f():\n    @dataclass\n    class A:\n        x: int", "A is no class of the module"),
+        ("from msgspec.structs import replace", "line 4: msgspec.structs by other names"),
+        ("from __future__ import annotations", "line 4: nothing may stand before __future__"),
+        ("class E(Enum):\n    A = 1\ndef f(E):\n    return E.A", "line 6: f: E is no enum there"),
+        ("class E(Enum):\n    A = 1\ndef f():\n    E = 1\n    return E", "E is no enum there"),
     ],
 )
-def test_a_record_of_another_kind_is_refused(text: str, reason: str) -> None:
+def test_what_would_mean_something_else_is_refused(lines: str, reason: str) -> None:
     head = '"""A module."""\nfrom dataclasses import dataclass, field\n\n'
+    tree = ast.parse(head + lines)
     with pytest.raises(RewriteError, match=reason):
-        rewritten(ast.parse(head + text), frozenset(), None, subclassed=False)
+        rewritten(tree, enums([tree]), None, subclassed=False)
 
 
 # THE WHOLE
@@ -142,7 +170,8 @@ def test_a_record_of_another_kind_is_refused(text: str, reason: str) -> None:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rewritten")
-    build.write_rewritten(root)
+    build.copy(root)
+    build.rewrite(root)
     return root
 
 

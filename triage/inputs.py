@@ -11,7 +11,7 @@ from typing import Final
 from emu.kernels import KERNELS
 from fuzz.campaign.hook import PLACEHOLDERS, unknown_placeholder
 from fuzz.guidance.coverage import Mode
-from fuzz.native import build
+from fuzz.native import builds
 from fuzz.oracle.contract import Reading
 from fuzz.processes import SOURCE
 from fuzz.search.orders import Engine
@@ -66,7 +66,7 @@ def worker_tree(mode: Mode, *, interpreted: bool) -> Path:
     """
     if interpreted or mode is Mode.ATHERIS:
         return SOURCE
-    return build.found() or SOURCE
+    return builds.found() or SOURCE
 
 
 def whole_number(option: str, least: int, most: int) -> Callable[[str], int]:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from emu.model import Model
-from fuzz.native import build
+from fuzz.native import builds
 from triage.corpus_files import case_files, corpus_dir
 
 
@@ -101,7 +101,7 @@ def _corpus() -> Part:
 
 
 def _compiled() -> Part:
-    place = build.found()
+    place = builds.found()
     if place is not None:
         return Part("gff compile", State.WORKS, str(place))
     return Part("gff compile", State.ABSENT, "not run", "workers run the source, more slowly")

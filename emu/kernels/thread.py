@@ -62,7 +62,7 @@ class ScribbleAsPosted(ScribbleOnExit):
     path was not run with it.
     """
 
-    spared: tuple[int, ...] = (-Errno.EFAULT, Errno.EHWPOISON)
+    spared = (-Errno.EFAULT, Errno.EHWPOISON)
 
 
 class GatedPrepare(V73):

@@ -1,27 +1,31 @@
-"""Makes the build that belongs to the source that runs here, and finds it again.
-
-It is found by a digest of all that it is made of, so that one of other source is never used.
-"""
+"""Makes a build of the source that runs here: copied, rewritten, compiled, tried."""
 
 import ast
-import hashlib
-import importlib.metadata
 import importlib.util
 import os
-import platform
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from emu.live import cache
 from fuzz.guidance.coverage import MODEL_MODULES, is_in
-from fuzz.native.members import enums
+from fuzz.native.builds import (
+    NOT_COPIED,
+    folder,
+    forget_all_but_the_newest,
+    is_whole,
+    place_of,
+    seal,
+)
+from fuzz.native.enum_names import enums
 from fuzz.native.modules import PACKAGES, SUBCLASSED, compiled, module_name
 from fuzz.native.records import RewriteError
 from fuzz.native.rewrite import rewritten
@@ -30,6 +34,8 @@ from fuzz.processes import SOURCE, environment
 LOG: Final = "build.log"
 _COUNTED: Final = "fuzz/guidance/counted.py"
 _NO_PLACES: Final = "PLACES: Final[tuple[tuple[str, int], ...]] = ()"
+_LEFT_OVER: Final = ("build", ".mypy_cache")
+_TRIAL: Final = "from emu.model import Model; from fuzz.search import target; Model()"
 _POLL: Final = 0.1  # seconds
 _COMPILED: Final = re.compile(rb"^\S+ .* -c \S+\.c ", re.MULTILINE)  # a compiler's command line
 _ERROR: Final = re.compile(r"\berror\b|Error")
@@ -45,53 +51,37 @@ class BuildError(Exception):
     """It could not be built; the text is one line."""
 
 
-def found() -> Path | None:
-    """The build of the source that runs here, if it was made."""
-    place = _place()
-    return place if place.is_dir() else None
-
-
 def build(say: Say, jobs: int) -> Path:
-    """Makes it, which takes minutes; in the cache it is there whole or not at all.
+    """Makes it, which takes a minute; in the cache it is there whole or not at all.
 
     ``jobs``: how many compilers run at once.
-
     Raises MissingToolError, BuildError or OSError.
     """
     _check_tools()
-    place = _place()
-    with cache.workshop() as folder:
-        root = folder / place.name
-        say("rewriting")
+    say("waiting for whoever writes to the cache")
+    with cache.workshop() as workshop:
+        root = workshop / "native"
+        copy(root)
+        place = place_of(root)  # the source may change meanwhile
+        if is_whole(place):
+            return place
         try:
-            write_rewritten(root)
+            rewrite(root)
+            _compile(root, jobs, say)
+            say("trying it")
+            _run([sys.executable, "-P", "-c", _TRIAL], root, root, lambda: None)
         except RewriteError as error:
             raise BuildError(str(error)) from error
-        _compile(root, compiled(), jobs, say)
-        shutil.rmtree(root / "build")
+        except BuildError:
+            folder().mkdir(exist_ok=True)
+            shutil.copy(root / LOG, folder())
+            raise
+        for name in _LEFT_OVER:
+            shutil.rmtree(root / name)
+        seal(root)
         cache.install(root, place)
+    forget_all_but_the_newest()
     return place
-
-
-def _place() -> Path:
-    return cache.root() / "native" / _digest()
-
-
-def _digest() -> str:
-    """Of the source, of what compiles it, and of the Python that is to load it."""
-    made_by = f"{_version('mypy')} {platform.python_version()} {sysconfig.get_config_var('SOABI')}"
-    digest = hashlib.sha256(made_by.encode())
-    for path in sorted(path for package in PACKAGES for path in (SOURCE / package).rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"\n{path.relative_to(SOURCE)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:16]
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 # WHAT IT TAKES
@@ -102,7 +92,9 @@ def _check_tools() -> None:
         if importlib.util.find_spec(module) is None:
             reason = f"{distribution} is not installed: pip install 'guest-fault-fuzzer[native]'"
             raise MissingToolError(reason)
-    compiler = os.environ.get("CC", "cc").split()[0]
+    # As setuptools looks for it.
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    compiler = shlex.split(command)[0]
     if shutil.which(compiler) is None:
         raise MissingToolError(f"no C compiler: {compiler} is not found")
     header = Path(sysconfig.get_path("include")) / "Python.h"
@@ -113,11 +105,15 @@ def _check_tools() -> None:
 # THE STEPS
 
 
-def write_rewritten(root: Path) -> None:
-    """Puts the packages there, as they are compiled. Raises RewriteError."""
+def copy(root: Path) -> None:
+    """Puts the packages there."""
     for package in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns(NOT_COPIED)
         shutil.copytree(SOURCE / package, root / package, ignore=ignored)
+
+
+def rewrite(root: Path) -> None:
+    """Changes the packages that were copied to what is compiled. Raises RewriteError."""
     trees = {file: ast.parse((root / file).read_bytes(), file) for file in compiled()}
     known = enums(trees.values())
     places: list[tuple[str, int]] = []
@@ -126,7 +122,7 @@ def write_rewritten(root: Path) -> None:
     counted = root / _COUNTED
     text = counted.read_text()
     if _NO_PLACES not in text:
-        raise BuildError(f"{_COUNTED}: the places of the counters are not where they were")
+        raise RewriteError(f"{_COUNTED}: the places of the counters are not where they were")
     counted.write_text(text.replace(_NO_PLACES, f"PLACES: Final = {tuple(places)!r}"))
 
 
@@ -147,31 +143,40 @@ def _rewritten(
         raise RewriteError(f"{file}: {error}") from error
 
 
-def _compile(root: Path, files: tuple[str, ...], jobs: int, say: Say) -> None:
-    words = [sys.executable, "-P", "-m", "fuzz.native.extension", str(jobs), *files]
+def _compile(root: Path, jobs: int, say: Say) -> None:
+    words = [sys.executable, "-P", "-m", "fuzz.native.extension", str(jobs), str(os.getpid())]
+    _run([*words, *compiled()], root, SOURCE, lambda: say(_doing(root / LOG)))
+
+
+def _run(words: Sequence[str], root: Path, tree: Path, on_wait: Callable[[], None]) -> None:
+    """Runs this there, with the packages below ``tree``; what it says goes to the log.
+
+    Raises BuildError with the first line of it that tells of an error.
+    """
     log = root / LOG
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             words,
             cwd=root,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment(),
+            env=environment(tree),
+            start_new_session=True,
         )
         try:
             while process.poll() is None:
-                say(_doing(log))
+                on_wait()
                 time.sleep(_POLL)
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the compilers too
             process.wait()
             raise
     if process.returncode:
         lines = log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if _ERROR.search(line)]
-        reason = next(iter(errors or lines[::-1]), "no reason is given")
-        raise BuildError(f"mypyc or the C compiler: {reason}")
+        reason = next(iter(errors or lines[::-1]), f"exit status {process.returncode}")
+        raise BuildError(f"{reason} (all of it: {folder() / LOG})")
 
 
 def _doing(log: Path) -> str:

@@ -1,6 +1,6 @@
 """Compiles rewritten modules, in the process that a build starts for it.
 
-    python -m fuzz.native.extension JOBS FILE...
+    python -m fuzz.native.extension JOBS PARENT FILE...
 
 The files are those of the current directory; what is made of them lies beside them.
 """
@@ -13,6 +13,8 @@ from typing import Final
 from mypyc.build import mypycify
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+
+from fuzz.processes import die_with
 
 _MYPY: Final = (
     "--config-file=",  # the user's own is for the user's own code
@@ -49,7 +51,8 @@ class SideBySide(build_ext):  # type: ignore[misc]  # setuptools has no types
 
 def main() -> None:
     """Compile them; what goes wrong is on standard output and standard error."""
-    jobs, *files = sys.argv[1:]
+    jobs, parent, *files = sys.argv[1:]
+    die_with(int(parent))
     modules = mypycify([*_MYPY, *files], opt_level="3", debug_level="0", multi_file=True)
     # One module's calls of another's functions need not go through a table.
     os.environ["CFLAGS"] = f"{os.environ.get('CFLAGS', '')} -g0 -fvisibility=hidden"

@@ -2,16 +2,25 @@
 
 mypyc cannot see into what a decorator or a base class makes at run time: to it such a record is any
 Python object. A plain class with the same constructor, comparison, hash and repr it knows whole.
+What is more than that is refused.
 """
 
 import ast
 from typing import Final, NamedTuple
 
 _KNOWN_OPTIONS: Final = frozenset({"eq", "frozen", "gc", "slots"})
+_DECORATOR: Final = "dataclass"
+_BASE: Final = "msgspec.Struct"
+_FIELDS: Final = frozenset({"field", "msgspec.field"})
+_NO_FIELDS: Final = tuple(
+    f"{module}{name}"
+    for module in ("", "dataclasses.", "typing.")
+    for name in ("ClassVar", "InitVar", "KW_ONLY")
+)
 
 
 class RewriteError(Exception):
-    """A record that is more than this can spell out; the text is one line."""
+    """What this cannot rewrite; the text is one line."""
 
 
 class _Field(NamedTuple):
@@ -36,37 +45,47 @@ class _Field(NamedTuple):
 
 
 def is_record(node: ast.AST) -> bool:
-    """Whether the statement defines a dataclass or a msgspec struct."""
+    """Whether this defines a dataclass or a msgspec struct."""
     if not isinstance(node, ast.ClassDef):
         return False
-    made_by = (_name(decorator) for decorator in node.decorator_list)
-    return "dataclass" in made_by or "msgspec.Struct" in map(_name, node.bases)
+    return _BASE in map(_name, node.bases) or _DECORATOR in map(_name, node.decorator_list)
 
 
 def spell_out(tree: ast.Module) -> None:
     """Rewrites the records of a module, and what makes one of another. Raises RewriteError."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and is_record(node):
+            if node not in tree.body:
+                raise RewriteError(f"line {node.lineno}: {node.name} is no class of the module")
             _spell_out(node)
         elif isinstance(node, ast.Call) and _name(node) == "msgspec.structs.replace":
-            node.func = ast.copy_location(_expression("dataclasses.replace"), node.func)
+            node.func = ast.copy_location(expression("dataclasses.replace"), node.func)
+        elif isinstance(node, ast.ImportFrom) and node.module == "msgspec.structs":
+            raise RewriteError(f"line {node.lineno}: {node.module} by other names")
 
 
 def _spell_out(node: ast.ClassDef) -> None:
     options = _options(node)
+    _check(node)
     fields = [_field(each) for each in node.body if isinstance(each, ast.AnnAssign)]
     rest = [each for each in node.body if not isinstance(each, ast.AnnAssign)]
     names = [field.name for field in fields]
+    for field in fields:
+        if field.factory in names:  # the constructor's parameter would take its place
+            raise RewriteError(f"line {node.lineno}: {field.factory} is a field and a factory")
     methods = [_constructor(fields), _repr(node.name, names)]
     if options.get("eq", True):
         methods.append(_equality(node.name, names))
         if options.get("frozen", False):
             methods.append(_hash(names))
     node.bases, node.keywords, node.decorator_list = [], [], []
-    has_docstring = ast.get_docstring(node, clean=False) is not None
-    head = [*rest[:has_docstring], *ast.parse(_attributes(node.name, names)).body]
+    head = ast.parse(_attributes(node.name, names)).body
     made = [ast.parse(text).body[0] for text in methods]
-    node.body = _placed([*head, *made], node) + rest[has_docstring:]
+    has_docstring = ast.get_docstring(node, clean=False) is not None
+    # The methods go last: a default may name a constant of the class.
+    node.body = [
+        *rest[:has_docstring], *_placed(head, node), *rest[has_docstring:], *_placed(made, node)
+    ]  # fmt: skip
 
 
 def _options(node: ast.ClassDef) -> dict[str, bool]:
@@ -79,16 +98,30 @@ def _options(node: ast.ClassDef) -> dict[str, bool]:
     return options
 
 
+def _check(node: ast.ClassDef) -> None:
+    """Refuses what would be lost."""
+    others = [each for each in map(_name, node.decorator_list) if each != _DECORATOR]
+    others += [each for each in map(_name, node.bases) if each != _BASE]
+    methods = (each.name for each in node.body if isinstance(each, ast.FunctionDef))
+    others += [each for each in methods if each == "__post_init__"]
+    if others:
+        raise RewriteError(f"line {node.lineno}: {node.name}: {others[0]} is not known here")
+
+
 def _field(node: ast.AnnAssign) -> _Field:
-    annotation = ast.unparse(node.annotation).strip("'\"")
-    name = ast.unparse(node.target)
-    if not isinstance(node.value, ast.Call) or _name(node.value) not in ("field", "msgspec.field"):
+    annotation, name = ast.unparse(node.annotation).strip("'\""), ast.unparse(node.target)
+    refusal = RewriteError(f"line {node.lineno}: {name}: {ast.unparse(node)} is not known here")
+    if annotation.startswith(_NO_FIELDS):
+        raise refusal
+    if not isinstance(node.value, ast.Call):
         default = None if node.value is None else ast.unparse(node.value)
         return _Field(name, annotation, default, None)
-    (keyword,) = node.value.keywords
-    if keyword.arg != "default_factory":
-        raise RewriteError(f"line {node.lineno}: {name}: {keyword.arg} is not known here")
-    return _Field(name, annotation, None, ast.unparse(keyword.value))
+    match node.value:
+        case ast.Call(function, [], [ast.keyword("default_factory", factory)]) if (
+            ast.unparse(function) in _FIELDS and "None" not in annotation
+        ):
+            return _Field(name, annotation, None, ast.unparse(factory))
+    raise refusal
 
 
 def _attributes(record: str, names: list[str]) -> str:
@@ -131,7 +164,8 @@ def _name(node: ast.expr) -> str:
     return ast.unparse(node.func if isinstance(node, ast.Call) else node)
 
 
-def _expression(text: str) -> ast.expr:
+def expression(text: str) -> ast.expr:
+    """The text of an expression, as one."""
     return ast.parse(text, mode="eval").body
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from fuzz.guidance.arms import NAME, count_arms
-from fuzz.native.members import name_members
-from fuzz.native.records import is_record, spell_out
+from fuzz.native.enum_names import name_members
+from fuzz.native.records import RewriteError, expression, is_record, spell_out
 
 _HEAD: Final = """
 import dataclasses
@@ -34,9 +34,11 @@ def rewritten(
     """The text of a module. ``new_counter``: as in ``count_arms``, where its arms are counted.
 
     ``subclassed``: modules that are not compiled have subclasses of its classes.
-    Raises RewriteError for a record that cannot be spelled out.
+    Raises RewriteError for what would mean something else.
     """
     for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            raise RewriteError(f"line {node.lineno}: nothing may stand before __future__")
         if isinstance(node, ast.ClassDef) and not is_record(node):
             _mark(node, subclassed=subclassed)
     spell_out(tree)
@@ -54,10 +56,6 @@ def _mark(node: ast.ClassDef, *, subclassed: bool) -> None:
     """Tells mypyc what it cannot see of a class."""
     bases = set(map(ast.unparse, node.bases))
     if bases & _EXCEPTIONS:
-        node.decorator_list.append(_expression(_AS_PYTHON))
+        node.decorator_list.append(expression(_AS_PYTHON))
     elif subclassed and "NamedTuple" not in bases:
-        node.decorator_list.append(_expression(_OPEN))
-
-
-def _expression(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
+        node.decorator_list.append(expression(_OPEN))

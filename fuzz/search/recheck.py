@@ -1,7 +1,8 @@
 """Runs a sample of cases again on another machine: the same case must give the same outcomes.
 
-A difference is a mistake of ours, be it that a case leaves something behind for the next, or that
-kernels shared an execution which they should not have.
+A difference is a mistake of ours, be it that a case leaves something behind for the next, that
+kernels shared an execution which they should not have, or that compiled code does what the source
+does not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +13,25 @@ from emu.case import Case
 from emu.kvm.kvm_main import Kernel
 from emu.model import Model
 from emu.outcome import Outcomes, RunOutcome, describe
+from fuzz.search.second_look import SecondLook
 
 EVERY: Final = 4096  # cases
 FRESH: Final = 32  # cases that one machine is used for; to make one takes tens of milliseconds
 
 
 class Recheck:
-    """The sample of one process; each time it is another kernel's turn."""
+    """The sample of one process; each time it is another kernel's turn. ``second_look``: what runs
+    it a third time, where this is a build of the source.
+    """
 
-    def __init__(self, kernels: Mapping[str, Kernel]) -> None:
+    def __init__(
+        self, kernels: Mapping[str, Kernel], second_look: SecondLook | None = None
+    ) -> None:
         self.rerun = 0
         self.differed = 0
         self._kernels = dict(kernels)
         self._names = list(kernels)
+        self._second_look = second_look
         self._model: Model | None = None
 
     def difference(self, case: Case, groups: Mapping[Outcomes, Sequence[str]]) -> str:
@@ -38,10 +45,14 @@ class Recheck:
         self.rerun += 1
         again = self._model.run(case, self._kernels[name])
         first = next(outcomes for outcomes, names in groups.items() if name in names)
-        if again == first:
+        if again != first:
+            self.differed += 1
+            return "\n".join([f"{name} differs:", *_pairs(first, again)])
+        if self._second_look is None:
             return ""
-        self.differed += 1
-        return "\n".join([f"{name} differs:", *_pairs(first, again)])
+        difference = self._second_look.difference(first, case, name)
+        self.differed += bool(difference)
+        return f"{name} differs in compiled code:\n{difference}" if difference else ""
 
 
 def _pairs(first: Outcomes, again: Outcomes) -> Iterator[str]:

@@ -34,6 +34,7 @@ from fuzz.search.together import Together
 CLEAN: Final = "clean"  # of one that breaks the contract, expectation and judge say the same
 ASK_EVERY: Final = 32  # cases: to ask costs as much as to run one, and may take one run more
 NOTE_EVERY: Final = 512  # cases: a sample says what of the contract was put to the test
+REFUTATIONS: Final = 8  # of one finding, by the source; the compiled code is believed no more
 SHRINK_BUDGET: Final = 3000  # runs of the model; a fraction of a second
 
 
@@ -58,7 +59,7 @@ class Target:
         self.cases = 0
         self.harness_crashes = 0
         self.hurried = False
-        self.recheck = recheck.Recheck(kernels)
+        self.recheck = recheck.Recheck(kernels, second_look)
         self.asked = Asked()
         self._store = store
         self._reading = reading
@@ -78,7 +79,7 @@ class Target:
         self._uncounted: Counter[str] = Counter()
         self._crash_sites: set[str] = set()
         self._asked: set[str] = set()
-        self._refuted: set[str] = set()
+        self._refuted: Counter[str] = Counter()
 
     def run(self, data: bytes) -> None:
         """One execution. Raises only OSError or StoreError, when something cannot be stored."""
@@ -176,13 +177,14 @@ class Target:
         look, name, case = self._second_look, sighting.name, sighting.case
         if look is None:
             return True
-        if name in self._refuted:
+        if self._refuted[name] == REFUTATIONS:
             return False
-        if look.shows(sighting.signature, case, sighting.kernel, self._reading):
+        objection = look.objection(sighting.signature, case, sighting.kernel, self._reading)
+        if not objection:
             return True
-        self._refuted.add(name)
+        self._refuted[name] += 1
         self.harness_crashes += 1
-        told = f"the compiled code shows {name}, the source does not\n\n{text.dump(case)}"
+        told = f"{name} in compiled code: {objection}\n\n{text.dump(case)}"
         self._store.record_harness_crash(f"refuted-{name}", wire.encode(case), told)
         return False
 

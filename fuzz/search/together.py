@@ -18,9 +18,12 @@ from emu.model import Model
 from emu.outcome import Outcomes
 from fuzz.search.hunk import Steps, Walk, same, walk
 
+_FUNCTIONS: Final = (FunctionType, MethodDescriptorType)  # of source, and compiled
 # What every class has of its own and no code looks at.
 _NO_BEHAVIOUR: Final = frozenset(
     {"__annotations__", "__doc__", "__firstlineno__", "__module__", "__static_attributes__"}
+    # Of a class whose parent is compiled.
+    | {"__dict__", "__weakref__"}
 )
 
 
@@ -98,12 +101,14 @@ def _changes(base: Kernel, kernel: Kernel) -> dict[str, Walk | None] | None:
     for name in {*ours, *theirs}:
         if not (hasattr(base, name) and hasattr(kernel, name)):
             continue  # only the hunks of the one that has it can come to it
-        changed = getattr_static(kernel, name)
-        if not (isinstance(changed, FunctionType) and _is_function(base, name)):
+        changed, unchanged = getattr_static(kernel, name), getattr_static(base, name)
+        if not (isinstance(changed, _FUNCTIONS) and isinstance(unchanged, _FUNCTIONS)):
             return None
         # Its super() is the base's function only if nothing stands between the two.
         is_next = name not in ours and theirs.count(name) == 1 and changed.__name__ == name
-        changes[name] = walk(changed, frozenset(theirs)) if is_next else None
+        changes[name] = None
+        if is_next and isinstance(changed, FunctionType):
+            changes[name] = walk(changed, frozenset(theirs))
     return changes
 
 
@@ -120,10 +125,6 @@ def _state(kernel: Kernel) -> Mapping[str, object]:
     """The attributes of its own; compiled code has no room for any."""
     state: Mapping[str, object] = getattr(kernel, "__dict__", {})
     return state
-
-
-def _is_function(kernel: Kernel, name: str) -> bool:
-    return isinstance(getattr_static(kernel, name), FunctionType | MethodDescriptorType)
 
 
 def _watched(base: Kernel, hunks: Mapping[str, Sequence[Hunk]], apart: Apart) -> Kernel:

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from fuzz.native import build
-from fuzz.native.build import BuildError, MissingToolError
+from fuzz.native import builds
+from fuzz.native.build import BuildError, MissingToolError, build
 from triage.commands.options import CORES, Jobs, Json
 from triage.ending import MissingError, Status, UserError
 from triage.progress import ProgressLine
@@ -34,12 +34,12 @@ def compile_source(jobs: Jobs = CORES, json: Json = False) -> Status:
     Example: gff compile
     """
     start = time.monotonic()
-    place = build.found()
+    place = builds.found()
     seconds = 0.0
     if place is None:
         with ProgressLine(_PLAIN_EVERY) as line:
             try:
-                place = build.build(lambda doing: line.update(f"{doing}"), jobs)
+                place = build(line.update, jobs)
             except MissingToolError as error:
                 raise MissingError(str(error)) from error
             except (BuildError, OSError) as error:

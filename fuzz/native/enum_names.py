@@ -5,8 +5,10 @@ the class every time. A final name of the module is one load from memory.
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+from fuzz.native.records import RewriteError
 
 _BASES: Final = frozenset({"Enum", "IntEnum"})
 
@@ -18,7 +20,10 @@ def enums(trees: Iterable[ast.Module]) -> frozenset[str]:
 
 
 def name_members(tree: ast.Module, enums: frozenset[str]) -> None:
-    """Rewrites the functions of a module that uses ``enums``, and names the members before them."""
+    """Rewrites the functions of a module that uses ``enums``, and names the members before them.
+
+    Raises RewriteError where a function has another use for the name of one.
+    """
     defined = {name: place for place, node in enumerate(tree.body) for name in _defines(node)}
     rewriter = _Rewriter(enums & defined.keys())
     rewriter.visit(tree)
@@ -42,8 +47,15 @@ def _defines(node: ast.stmt) -> list[str]:
             return []
 
 
+def _names_of_its_own(function: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(function):
+        match node:
+            case ast.arg(name) | ast.Name(name, ast.Store() | ast.Del()):
+                yield name
+
+
 def _named(enum: str, member: str) -> str:
-    return f"_{enum}_{member}"
+    return f"_of_{enum}_{member}"  # two underscores would make it the class's own
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -57,6 +69,9 @@ class _Rewriter(ast.NodeTransformer):
         self._inside = False
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        shadowed = sorted(self._enums & set(_names_of_its_own(node)))
+        if shadowed:
+            raise RewriteError(f"line {node.lineno}: {node.name}: {shadowed[0]} is no enum there")
         before, self._inside = self._inside, True
         node.body = [self.visit(each) for each in node.body]
         self._inside = before
