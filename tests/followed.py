@@ -3,7 +3,8 @@
     python -P -m tests.followed CASES KERNEL...
 
 The cases are those of the corpus, and CASES that the mutator makes of them. A line has the case and
-the kernel, a digest of outcomes and breaches, and one of the branches that were taken.
+the kernel, a digest of outcomes and breaches, and one of the branches that were taken; and for each
+case one says how many executions all kernels together took.
 """
 
 import hashlib
@@ -55,6 +56,7 @@ def main() -> None:
     sys.stdout.write(f"{sys.modules['emu.kvm.mmu'].__file__}\n")
     for title, case in _cases(int(number)):
         at_once = together.each(case)
+        sys.stdout.write(f"{title} {together.executions} executions\n")
         for name, kernel in asked.items():
             feedback.clear()
             outcomes = model.run(case, kernel)

@@ -80,6 +80,7 @@ def build(say: Say, jobs: int) -> Path:
             shutil.rmtree(root / name)
         seal(root)
         cache.install(root, place)
+    (folder() / LOG).unlink(missing_ok=True)  # of one that came to nothing
     forget_all_but_the_newest()
     return place
 

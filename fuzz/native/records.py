@@ -81,11 +81,12 @@ def _spell_out(node: ast.ClassDef) -> None:
     node.bases, node.keywords, node.decorator_list = [], [], []
     head = ast.parse(_attributes(node.name, names)).body
     made = [ast.parse(text).body[0] for text in methods]
+    own = [each for each in rest if isinstance(each, ast.FunctionDef)]
+    # A default may name a constant of the class, and mypy takes the first assignment for the field.
+    before = [each for each in rest if each not in own]
     has_docstring = ast.get_docstring(node, clean=False) is not None
-    # The methods go last: a default may name a constant of the class.
-    node.body = [
-        *rest[:has_docstring], *_placed(head, node), *rest[has_docstring:], *_placed(made, node)
-    ]  # fmt: skip
+    before[has_docstring:has_docstring] = _placed(head, node)
+    node.body = [*before, *_placed(made, node), *own]
 
 
 def _options(node: ast.ClassDef) -> dict[str, bool]:

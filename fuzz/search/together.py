@@ -75,6 +75,11 @@ class Together:
                 together.append(name)
         return found
 
+    @property
+    def executions(self) -> int:
+        """How often the latest case was run."""
+        return 1 + self._apart.kernels.bit_count()
+
     def each(self, case: Case) -> dict[str, Outcomes]:
         """The outcomes of each kernel."""
         return {name: outcomes for outcomes, names in self.run(case).items() for name in names}
