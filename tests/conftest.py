@@ -8,6 +8,16 @@ from tests.command import LEAK, Ended, Gff
 from triage.execution import execute
 
 
+@pytest.fixture(autouse=True)
+def _empty_cache(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user has fetched or compiled is for those tests that are about it."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if not marks & {"live", "native"}:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+
+
 @pytest.fixture
 def call(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,9 +52,9 @@ class Layer(msgspec.Struct, frozen=True):
     us_per_case: float
 
 
-def layers_of(tree: Path) -> tuple[Layer, ...]:
+def layers_of(tree: Path, rounds: int = ROUNDS, cases: int = CASES) -> tuple[Layer, ...]:
     """The layers of the packages below ``tree``: the source here, or a build of it."""
-    words = [sys.executable, "-P", "-m", "triage.speed"]
+    words = [sys.executable, "-P", "-m", "triage.speed", str(rounds), str(cases)]
     said = subprocess.run(words, stdout=subprocess.PIPE, env=environment(tree), check=True).stdout
     return msgspec.json.decode(said, type=tuple[Layer, ...])
 
@@ -104,4 +104,4 @@ def _time(once: Callable[[], object], cases: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(layers()))
+    sys.stdout.buffer.write(msgspec.json.encode(layers(*map(int, sys.argv[1:]))))

@@ -11,7 +11,7 @@ from fuzz.native.build import BuildError, MissingToolError, build
 from triage.commands.options import CORES, Jobs, Json
 from triage.ending import MissingError, Status, UserError
 from triage.progress import ProgressLine
-from triage.screen import note, printable, show_json
+from triage.screen import complain, note, printable, show_json
 
 _PLAIN_EVERY: Final = 20.0  # seconds between two lines where there is no terminal
 
@@ -42,8 +42,11 @@ def compile_source(jobs: Jobs = CORES, json: Json = False) -> Status:
                 place = build(line.update, jobs)
             except MissingToolError as error:
                 raise MissingError(str(error)) from error
-            except (BuildError, OSError) as error:
+            except OSError as error:
                 raise UserError(f"not compiled: {error}") from error
+            except BuildError as error:
+                complain(f"not compiled: {error}")
+                return Status.BROKEN
         seconds = round(time.monotonic() - start, 1)
     if json:
         show_json(Built(str(place), seconds))
