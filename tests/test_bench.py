@@ -77,6 +77,14 @@ def test_figures_are_shown_beside_earlier_ones() -> None:
     assert "earlier" not in alone.getvalue()
 
 
+def test_figures_of_compiled_code_are_told_from_those_of_the_source() -> None:
+    stream = StringIO()
+    compiled = msgspec.structs.replace(kept(3.0), compiled=True)
+    console(stream).print(report(kept(3.0), compiled))
+    assert "same machine" not in stream.getvalue()
+    assert stream.getvalue().count("; compiled") == 1
+
+
 def test_a_short_bench_keeps_its_figures(
     call: Gff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

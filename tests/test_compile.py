@@ -86,6 +86,18 @@ def test_the_newest_builds_are_kept(built: Path) -> None:
     assert sorted(path.name for path in built.parent.iterdir()) == sorted(["3", "4", built.name])
 
 
+def test_a_build_of_other_source_is_told_apart_from_none(call: Gff, built: Path) -> None:
+    assert not builds.are_of_other_source()
+    built.rename(built.parent / "another")
+    assert builds.are_of_other_source()
+    (part,) = [part for part in parts() if part.name == "gff compile"]
+    assert (part.state, part.found) == (State.ABSENT, "run on other source")
+    words = ("fuzz", "--cases", "50", "--workers", "1", "--engine", "plain", "--kernel", "clean")
+    told = "What gff compile has made is of other source"
+    assert told in call(*words).err
+    assert told not in call(*words, "--interpreted").err
+
+
 # THE COMMAND
 
 
@@ -111,6 +123,16 @@ def test_what_is_not_installed_is_named(call: Gff, monkeypatch: pytest.MonkeyPat
     ended = call("compile")
     assert ended.status is Status.MISSING
     assert "mypy is not installed: pip install 'guest-fault-fuzzer[native]'" in ended.err
+
+
+def test_a_full_disk_is_one_line(call: Gff, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise shutil.Error([("a.py", "b.py", "[Errno 28] No space left on device: 'b.py'")] * 9)
+
+    monkeypatch.setattr(build, "copy", full)
+    ended = call("compile")
+    line = "gff: not compiled: [Errno 28] No space left on device: 'b.py'\n"
+    assert ended.err.endswith(line)
 
 
 @pytest.mark.parametrize("error", [BuildError("a.c:1: error: no"), RewriteError("a.py: no")])

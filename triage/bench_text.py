@@ -97,7 +97,7 @@ def _memory(result: Bench, earlier: Bench | None) -> Table:
 def _machine(result: Bench, earlier: Bench | None) -> Iterator[str]:
     yield _described(result)
     if earlier is not None:
-        same = earlier.machine == result.machine
+        same = (earlier.machine, earlier.compiled) == (result.machine, result.compiled)
         what = "the same machine and versions" if same else _described(earlier)
         yield f"earlier: {earlier.at:%Y-%m-%d %H:%M} UTC, {what}"
 

@@ -104,7 +104,8 @@ def _compiled() -> Part:
     place = builds.found()
     if place is not None:
         return Part("gff compile", State.WORKS, str(place))
-    return Part("gff compile", State.ABSENT, "not run", "workers run the source, more slowly")
+    run = "run on other source" if builds.are_of_other_source() else "not run"
+    return Part("gff compile", State.ABSENT, run, "workers run the source, more slowly")
 
 
 def _memory() -> str:

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +62,10 @@ def build(say: Say, jobs: int) -> Path:
     say("waiting for whoever writes to the cache")
     with cache.workshop() as workshop:
         root = workshop / "native"
-        copy(root)
+        try:
+            copy(root)
+        except shutil.Error as error:  # one line for each file
+            raise BuildError(f"{error.args[0][0][2]}") from error
         place = place_of(root)  # the source may change meanwhile
         if is_whole(place):
             return place
@@ -73,8 +77,9 @@ def build(say: Say, jobs: int) -> Path:
         except RewriteError as error:
             raise BuildError(str(error)) from error
         except BuildError:
-            folder().mkdir(exist_ok=True)
-            shutil.copy(root / LOG, folder())
+            with suppress(OSError):  # the disk may be full
+                folder().mkdir(exist_ok=True)
+                shutil.copy(root / LOG, folder())
             raise
         for name in _LEFT_OVER:
             shutil.rmtree(root / name)
@@ -98,9 +103,10 @@ def _check_tools() -> None:
     compiler = shlex.split(command)[0]
     if shutil.which(compiler) is None:
         raise MissingToolError(f"no C compiler: {compiler} is not found")
-    header = Path(sysconfig.get_path("include")) / "Python.h"
+    header = Path(sysconfig.get_config_var("INCLUDEPY")) / "Python.h"
     if not header.exists():
-        raise MissingToolError(f"no C headers of this Python: {header} is not there")
+        reason = f"no C headers of this Python: {header} is not there; Debian has it in python3-dev"
+        raise MissingToolError(reason)
 
 
 # THE STEPS
@@ -176,7 +182,8 @@ def _run(words: Sequence[str], root: Path, tree: Path, on_wait: Callable[[], Non
     if process.returncode:
         lines = log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if _ERROR.search(line)]
-        reason = next(iter(errors or lines[::-1]), f"exit status {process.returncode}")
+        silent = f"exit status {process.returncode} without a word; the disk may be full"
+        reason = next(iter(errors or lines[::-1]), silent)
         raise BuildError(f"{reason} (all of it: {folder() / LOG})")
 
 

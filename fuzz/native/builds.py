@@ -33,6 +33,11 @@ def found() -> Path | None:
     return place if is_whole(place) else None
 
 
+def are_of_other_source() -> bool:
+    """Whether there are builds, but none of the source that runs here."""
+    return found() is None and any(folder().glob(f"*/{_SIZES}"))
+
+
 def place_of(tree: Path) -> Path:
     """Where the build of the packages below ``tree`` is, if it was made."""
     return folder() / digest(tree)

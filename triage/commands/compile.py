@@ -26,10 +26,10 @@ class Built(msgspec.Struct, frozen=True):
 def compile_source(jobs: Jobs = CORES, json: Json = False) -> Status:
     """Compile model, judge and mutator, so that campaigns run more cases a second.
 
-    It takes minutes, a C compiler and the headers of Python, and mypy, whose mypyc does it; all of
-    it is in the cache. `gff fuzz` uses what was made of the very source that is installed, and
-    everything else goes on with the source. What compiled code finds the source must show as well
-    before it is a finding.
+    It takes a minute or two, a C compiler, the headers of Python, and mypy, whose mypyc does it;
+    all of it is in the cache. `gff fuzz` uses what was made of the very source that is installed,
+    and everything else goes on with the source. What compiled code finds the source must show as
+    well before it is a finding.
 
     Example: gff compile
     """

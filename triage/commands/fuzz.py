@@ -20,6 +20,7 @@ from fuzz.directory.finding import Finding
 from fuzz.directory.opening import open_store
 from fuzz.directory.store import StoreError
 from fuzz.guidance.coverage import Mode
+from fuzz.native import builds
 from fuzz.oracle.contract import Reading
 from fuzz.processes import SOURCE
 from triage.campaign_progress import CampaignProgress
@@ -164,7 +165,7 @@ def fuzz(
         tree=worker_tree(mode, interpreted=interpreted),
     )
     with serving(metrics, campaign):
-        summary = _search(settings, json=json)
+        summary = _search(settings, interpreted=interpreted, json=json)
     findings = ordered(summary.snapshot.findings)
     if json:
         now = replace(summary.snapshot, findings=tuple(findings))
@@ -198,7 +199,7 @@ def _coverage(before: Configuration | None) -> str:
     return before.coverage if before else Mode.COUNTERS.value
 
 
-def _search(settings: Settings, *, json: bool) -> Summary:
+def _search(settings: Settings, *, interpreted: bool, json: bool) -> Summary:
     known = _known(settings.campaign)
     progress = CampaignProgress(settings.campaign, sys.stderr if json else sys.stdout, known)
 
@@ -208,6 +209,8 @@ def _search(settings: Settings, *, json: bool) -> Summary:
             note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
         if settings.tree != SOURCE:
             note("The workers run what gff compile has made.")
+        elif not interpreted and builds.are_of_other_source():
+            note("What gff compile has made is of other source: the workers run the source.")
         if settings.seconds is None and settings.cases is None:
             note("Ctrl-C ends the search and lists the findings.")
 
