@@ -81,8 +81,9 @@ def test_figures_of_compiled_code_are_told_from_those_of_the_source() -> None:
     stream = StringIO()
     compiled = msgspec.structs.replace(kept(3.0), compiled=True)
     console(stream).print(report(kept(3.0), compiled))
-    assert "same machine" not in stream.getvalue()
-    assert stream.getvalue().count("; compiled") == 1
+    shown = " ".join(stream.getvalue().split())  # a long line is folded
+    assert "same machine" not in shown
+    assert shown.count("; compiled") == 1
 
 
 def test_a_short_bench_keeps_its_figures(
