@@ -35,6 +35,7 @@ _SINGLE: Final = (
     "emu/stage2.py",
     "emu/steps.py",
     "emu/syndrome.py",
+    "emu/table.py",
     "emu/threads.py",
     "emu/vmm.py",
     "emu/wire.py",
@@ -42,6 +43,8 @@ _SINGLE: Final = (
     "fuzz/guidance/feedback.py",
     "fuzz/search/hand.py",
     "fuzz/search/recheck.py",
+    "fuzz/search/search.py",
+    "fuzz/search/sighting.py",
     "fuzz/search/target.py",
 )
 SUBCLASSED: Final = ("emu/kvm/", "emu/kernels/")  # by the other kernels
