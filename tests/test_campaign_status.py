@@ -219,6 +219,16 @@ def test_status_says_the_same_of_a_campaign_elsewhere(call: Gff, tmp_path: Path)
     assert ended.out.startswith("some: v7.3, strict reading, ended, 1:00:00 in all\n")
 
 
+def test_a_campaign_tells_whether_its_workers_are_compiled(call: Gff, tmp_path: Path) -> None:
+    store = lived(tmp_path / "some", Past())
+    store.configure(msgspec.structs.replace(store.configuration(), compiled=True))
+    assert call("status", "some").out.startswith("some: v7.3, strict reading, compiled, ended, ")
+    assert status_line(overview(str(tmp_path / "some"))).compiled
+    assert call("report", "some").status == 0
+    page = (tmp_path / "some" / "report.html").read_text()
+    assert "2, each with all kernels, compiled" in page
+
+
 def test_status_of_a_campaign_without_findings_is_clean(call: Gff, tmp_path: Path) -> None:
     lived(tmp_path / "some", Past())
     assert call("status", "some").status == 0

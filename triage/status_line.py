@@ -39,6 +39,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[str, ...]
     reading: str
     coverage: str
+    compiled: bool
     seconds: float
     cases: int
     cases_per_second: float
@@ -73,6 +74,7 @@ def status_line(now: Overview) -> StatusLine:
         kernels=settings.kernels,
         reading=settings.reading,
         coverage=settings.coverage,
+        compiled=settings.compiled,
         seconds=shot.seconds,
         cases=shot.cases,
         cases_per_second=round(shot.cases_per_second, 1),

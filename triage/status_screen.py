@@ -67,7 +67,8 @@ def _title(now: Overview) -> Text:
     settings, kernels = now.configuration, now.configuration.kernels
     names = ", ".join(kernels) if len(kernels) <= 4 else f"{len(kernels)} kernels"
     text = Text(printable(str(now.directory)), "bold")
-    text.append(printable(f": {names}, {settings.reading} reading, "), "not bold")
+    compiled = "compiled, " if settings.compiled else ""
+    text.append(printable(f": {names}, {settings.reading} reading, {compiled}"), "not bold")
     text.append(condition(now), _STYLES[now.condition])
     return text.append(f", {span(now.snapshot.seconds)} in all", "not bold")
 
