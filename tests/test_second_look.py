@@ -1,5 +1,6 @@
 """What a build has found becomes a finding only where the source shows it as well."""
 
+import errno
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tests.test_store import configuration
 from tests.test_target import LEAK, LEAKING
 
 HARMLESS: Final = "create mem0 size=0x1000 anon\nmemslot 0 gpa=0x0 size=0x1000 mem0+0x0\nrun\n"
+DIED: Final = "the process that runs the source does not start, or dies of it"
 THE_LEAK: Final = Signature("C2", "gmem_abort", natural=True)
 
 
@@ -128,7 +130,17 @@ def test_one_that_dies_of_every_question_objects(tmp_path: Path) -> None:
     (tmp_path / "fuzz" / "__init__.py").write_text("raise SystemExit\n")
     with closing(SecondLook(tmp_path)) as look:
         told = look.objection(THE_LEAK, text.load(HARMLESS), "v7.3", Reading.STRICT)
-    assert told == "the process that runs the source has died of it"
+    assert told == DIED
+
+
+def test_one_that_cannot_be_started_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(subprocess, "Popen", no_memory)
+    with closing(SecondLook(SOURCE)) as look:
+        told = look.objection(THE_LEAK, text.load(HARMLESS), "v7.3", Reading.STRICT)
+    assert told == DIED
 
 
 def process_of(look: SecondLook) -> subprocess.Popen[bytes]:

@@ -30,7 +30,7 @@ from fuzz.processes import die_with, environment
 from fuzz.search.sighting import sightings
 
 ATTEMPTS: Final = 2  # processes for one question: somebody may have killed the first
-_DIED: Final = "the process that runs the source has died of it"
+_DIED: Final = "the process that runs the source does not start, or dies of it"
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class SecondLook:
-    """Asks the packages below ``source``. OSError where their process cannot be started."""
+    """Asks the packages below ``source``."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
@@ -84,7 +84,7 @@ class SecondLook:
         for _ in range(ATTEMPTS):
             said = b""
             try:
-                with suppress(BrokenPipeError):
+                with suppress(OSError):  # no memory for it, or it is gone
                     said = self._exchange(line)
             except BaseException:
                 self.close()  # else the next question would get this one's answer
