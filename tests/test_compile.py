@@ -87,11 +87,11 @@ def test_the_newest_builds_are_kept(built: Path) -> None:
 
 
 def test_a_build_of_other_source_is_told_apart_from_none(call: Gff, built: Path) -> None:
-    assert not builds.are_of_other_source()
+    assert not builds.are_unfit()
     built.rename(built.parent / "another")
-    assert builds.are_of_other_source()
+    assert builds.are_unfit()
     (part,) = [part for part in parts() if part.name == "gff compile"]
-    assert (part.state, part.found) == (State.ABSENT, "run on other source")
+    assert (part.state, part.found) == (State.ABSENT, "of other source, or damaged")
     words = ("fuzz", "--cases", "50", "--workers", "1", "--engine", "plain", "--kernel", "clean")
     told = "What gff compile has made is of other source"
     assert told in call(*words).err

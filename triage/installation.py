@@ -104,7 +104,7 @@ def _compiled() -> Part:
     place = builds.found()
     if place is not None:
         return Part("gff compile", State.WORKS, str(place))
-    run = "run on other source" if builds.are_of_other_source() else "not run"
+    run = "of other source, or damaged" if builds.are_unfit() else "not run"
     return Part("gff compile", State.ABSENT, run, "workers run the source, more slowly")
 
 

@@ -33,8 +33,8 @@ def found() -> Path | None:
     return place if is_whole(place) else None
 
 
-def are_of_other_source() -> bool:
-    """Whether there are builds, but none of the source that runs here."""
+def are_unfit() -> bool:
+    """Whether there are builds, but none that is whole and of the source that runs here."""
     return found() is None and any(folder().glob(f"*/{_SIZES}"))
 
 

@@ -54,6 +54,8 @@ def main() -> None:
     jobs, parent, *files = sys.argv[1:]
     die_with(int(parent))
     modules = mypycify([*_MYPY, *files], opt_level="3", debug_level="0", multi_file=True)
+    if not os.environ.get("CC"):
+        os.environ.pop("CC", None)  # setuptools would start a program of that name
     # One module's calls of another's functions need not go through a table. The user's own flags
     # are for the user's own code: mypyc's C does not pass every warning.
     os.environ["CFLAGS"] = "-g0 -fvisibility=hidden"

@@ -209,8 +209,10 @@ def _search(settings: Settings, *, interpreted: bool, json: bool) -> Summary:
             note(f"{settings.campaign} goes on: {held} from earlier runs; times and cases add up.")
         if settings.tree != SOURCE:
             note("The workers run what gff compile has made.")
-        elif not interpreted and builds.are_of_other_source():
-            note("What gff compile has made is of other source: the workers run the source.")
+        elif not interpreted and builds.are_unfit():
+            note(
+                "What gff compile has made is of other source, or damaged: workers run the source."
+            )
         if settings.seconds is None and settings.cases is None:
             note("Ctrl-C ends the search and lists the findings.")
 
